@@ -1,0 +1,82 @@
+"""The benefits of a tier as typed values: each kind says which figure it carries and what the figure means.
+
+Source: docs/rules/tier.md
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from loyalty.programme import DUPLICATE, Fields, Reason, invalid
+
+
+class BenefitKind(StrEnum):
+    """What a tier can give besides its discount and its points factor."""
+
+    FREE_SHIPPING = "free_shipping"
+    BIRTHDAY_GIFT = "birthday_gift"
+    MONTHLY_COUPONS = "monthly_coupons"
+    EARLY_ACCESS = "early_access"
+    SERVICE_LINE = "service_line"
+    EVENT_ACCESS = "event_access"
+
+
+class _Figure(NamedTuple):
+    """The figure of a kind: its bounds, and whether a code (a gift, template or service line) goes with it."""
+
+    low: int
+    high: int
+    default: int | None
+    takes_code: bool
+
+
+_FIGURES = {
+    BenefitKind.FREE_SHIPPING: _Figure(0, 1_000_000_000, 0, False),
+    BenefitKind.BIRTHDAY_GIFT: _Figure(0, 1_000_000, 0, True),
+    BenefitKind.MONTHLY_COUPONS: _Figure(1, 100, None, True),
+    BenefitKind.EARLY_ACCESS: _Figure(1, 10_080, None, False),
+    BenefitKind.SERVICE_LINE: _Figure(0, 0, 0, True),
+    BenefitKind.EVENT_ACCESS: _Figure(0, 0, 0, False),
+}
+
+_NO_CODE = Reason("does not belong to this kind of benefit", "不适用于此类权益")
+_GIFT = Reason("must be points above 0, unless a code names the gift", "须大于 0，或用 code 指定礼品")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benefit:
+    """One benefit. ``figure`` means, by kind:
+
+    free_shipping: from this payable amount in fen; birthday_gift: points; monthly_coupons: coupons a month;
+    early_access: minutes before the others; service_line and event_access: 0. ``code`` names the gift, the coupon
+    template or the service line.
+    """
+
+    kind: BenefitKind
+    figure: int = 0
+    code: str | None = None
+
+    def definition(self) -> dict[str, object]:
+        """The definition that reads back to an equal benefit."""
+        return {"kind": self.kind.value, "figure": self.figure, "code": self.code}
+
+
+def parse_benefits(items: Sequence[Fields]) -> tuple[Benefit, ...]:
+    """Read the benefits of one level, each kind at most once. Raises: ProgrammeInvalid."""
+    benefits: list[Benefit] = []
+    for item in items:
+        kind = item.choice("kind", BenefitKind)
+        if any(benefit.kind is kind for benefit in benefits):
+            raise invalid(item.path("kind"), DUPLICATE)
+        shape = _FIGURES[kind]
+        figure = item.integer("figure", shape.low, shape.high, shape.default)
+        named = item.has("code")
+        if named and not shape.takes_code:
+            raise invalid(item.path("code"), _NO_CODE)
+        if kind is BenefitKind.BIRTHDAY_GIFT and figure == 0 and not named:
+            raise invalid(item.path("figure"), _GIFT)
+        needs_code = kind in (BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE)
+        benefits.append(Benefit(kind=kind, figure=figure, code=item.code("code") if named or needs_code else None))
+        item.done()
+    return tuple(benefits)
