@@ -1,0 +1,396 @@
+"""What can be set, by environment variable: one typed object, read once at the start.
+
+Every missing or odd value is found before anything starts, and all of them are listed at once (``SettingsRefused``).
+Names a platform or an operator expects stand without a prefix (``PORT``, ``DATABASE_URL`` …); the rest begin with
+``YOULI_``. The list with meanings is ``docs/operations/settings.md``, which a test compares with this class.
+"""
+
+import base64
+import binascii
+import ipaddress
+import json
+import os
+import re
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+JWT_KEY_BYTES = 32
+OWNER_PASSWORD_LENGTH = 12
+WELL_KNOWN_PASSWORDS = frozenset({"password", "changeme", "youli", "admin", "owner", "123456", "12345678", "demo"})
+TENCENT_HOSTS = {
+    "wechat_api_base_url": frozenset({"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com"}),
+    "wechat_pay_base_url": frozenset({"api.mch.weixin.qq.com", "api2.mch.weixin.qq.com"}),
+    "wecom_base_url": frozenset({"qyapi.weixin.qq.com"}),
+}
+DEVELOPMENT_KID = "development"
+KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class SettingsRefused(Exception):
+    """The settings do not allow a start. ``problems`` holds one ``(name, what is wrong)`` for each."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(f"{name}: {problem}" for name, problem in problems))
+
+
+def parse_keys(text: str) -> dict[str, str]:
+    """``kid1:secret,kid0:secret`` as ``{kid: secret}``, in the order given: the first signs, all of them verify."""
+    keys: dict[str, str] = {}
+    for part in text.split(","):
+        kid, colon, secret = part.strip().partition(":")
+        if not colon or not KID.fullmatch(kid):
+            raise ValueError(
+                "write it as kid:secret,older-kid:older-secret with kids of letters, digits, '.', '_', '-'"
+            )
+        if kid in keys:
+            raise ValueError(f"the kid {kid} stands there twice")
+        if len(secret.encode()) < JWT_KEY_BYTES:
+            raise ValueError(f"the secret of {kid} is shorter than {JWT_KEY_BYTES} bytes")
+        keys[kid] = secret
+    return keys
+
+
+def parse_key_bytes(text: str) -> bytes:
+    """32 bytes written in URL-safe base64."""
+    try:
+        key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("write 32 random bytes in URL-safe base64") from error
+    if len(key) != 32:
+        raise ValueError(f"this is {len(key)} bytes; 32 random bytes in URL-safe base64 are needed")
+    return key
+
+
+class Settings(BaseSettings):
+    """The effective settings. Secrets are ``SecretStr``: printing the object never shows them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="YOULI_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    mode: Literal["development", "production"] = "development"
+    host: str = Field("127.0.0.1", validation_alias="HOST")
+    port: int = Field(8000, ge=1, le=65535, validation_alias="PORT")
+    public_url: str | None = None
+    data_dir: Path = Path("var")
+    shop_zone: str = "Asia/Shanghai"
+
+    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    database_pool: int = Field(10, ge=1, le=200)
+    redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
+
+    wechat_api_base_url: str | None = Field(None, validation_alias="WECHAT_API_BASE_URL")
+    wechat_pay_base_url: str | None = Field(None, validation_alias="WECHAT_PAY_BASE_URL")
+    wecom_base_url: str | None = Field(None, validation_alias="WECOM_BASE_URL")
+    wechat_through_proxy: bool = False
+    wechat_app_id: str | None = None
+    wechat_app_secret: SecretStr | None = None
+    wechat_mch_id: str | None = None
+    wechat_mch_serial: str | None = None
+    wechat_mch_private_key: SecretStr | None = None
+    wechat_api_v3_key: SecretStr | None = None
+    wechat_pay_public_key_id: str | None = None
+    wechat_pay_public_key: str | None = None
+
+    member_jwt_keys: SecretStr | None = None
+    operator_jwt_keys: SecretStr | None = None
+    session_key_secret: SecretStr | None = None
+    phone_index_key: SecretStr | None = None
+    member_access_ttl_s: int = Field(2 * 3600, ge=60, le=86_400)
+    member_refresh_ttl_s: int = Field(30 * 86_400, ge=3600, le=400 * 86_400)
+    operator_access_ttl_s: int = Field(15 * 60, ge=60, le=86_400)
+    operator_refresh_ttl_s: int = Field(14 * 86_400, ge=3600, le=400 * 86_400)
+
+    owner_login: str = Field("owner", min_length=3, max_length=64)
+    owner_password: SecretStr | None = None
+
+    introspection: bool | None = None
+    max_body_bytes: int = Field(256 * 1024, ge=16 * 1024, le=16 * 1024 * 1024)
+    trusted_proxies: str = "127.0.0.1,::1"
+    shutdown_grace_s: int = Field(15, ge=1, le=600)
+    metrics_token: SecretStr | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment is the only source, so what ``env`` shows is what counts."""
+        return init_settings, env_settings
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("shop_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("no such time zone; write an IANA name such as Asia/Shanghai") from error
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
+            raise ValueError("only PostgreSQL is spoken here: postgresql://user:password@host:5432/name")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("write redis://, rediss:// (TLS) or unix:///path/to/socket")
+        return value
+
+    @field_validator("public_url", "wechat_api_base_url", "wechat_pay_base_url", "wecom_base_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("write an address such as https://example.com, without query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("member_jwt_keys", "operator_jwt_keys")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            parse_keys(value.get_secret_value())
+        return value
+
+    @field_validator("session_key_secret")
+    @classmethod
+    def _rotating_bytes(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            for part in value.get_secret_value().split(","):
+                parse_key_bytes(part.strip())
+        return value
+
+    @field_validator("phone_index_key")
+    @classmethod
+    def _bytes(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            parse_key_bytes(value.get_secret_value())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for part in value.split(","):
+            try:
+                ipaddress.ip_network(part.strip(), strict=False)
+            except ValueError as error:
+                raise ValueError(f"{part.strip()!r} is no address or network; write 10.0.0.0/8,127.0.0.1") from error
+        return value
+
+    @field_validator("wechat_mch_private_key", "wechat_pay_public_key", mode="before")
+    @classmethod
+    def _pem_or_path(cls, value: Any) -> Any:
+        """A PEM text, or the path of a file that holds one."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(text, str) or "-----BEGIN" in text:
+            return value
+        try:
+            text = Path(text).expanduser().read_text()
+        except OSError as error:
+            raise ValueError("this is neither a PEM text nor the path of a readable file") from error
+        if "-----BEGIN" not in text:
+            raise ValueError("the file holds no PEM text")
+        return text
+
+    @field_validator("wechat_api_v3_key")
+    @classmethod
+    def _api_v3(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and len(value.get_secret_value().encode()) != 32:
+            raise ValueError("an APIv3 key has 32 bytes")
+        return value
+
+    def problems(self) -> list[tuple[str, str]]:
+        """What fits no single field: ``(field, what is wrong)`` for each."""
+        return [*self._wechat_problems(), *(self._production_problems() if self.production else [])]
+
+    def _wechat_problems(self) -> list[tuple[str, str]]:
+        wanted = ("wechat_app_id", "wechat_app_secret", "wechat_mch_id", "wechat_mch_serial", "wechat_mch_private_key",
+                  "wechat_api_v3_key", "wechat_pay_public_key_id", "wechat_pay_public_key")  # fmt: skip
+        missing = [name for name in wanted if getattr(self, name) is None]
+        if not self.production and len(missing) == len(wanted):
+            return []
+        return [
+            (name, "is needed to speak with WeChat; set all of them, or none to use the sandbox") for name in missing
+        ]
+
+    def _production_problems(self) -> list[tuple[str, str]]:
+        problems: list[tuple[str, str]] = []
+        for name in ("member_jwt_keys", "operator_jwt_keys", "session_key_secret", "phone_index_key"):
+            if getattr(self, name) is None:
+                problems.append((name, "production needs a key of its own; development keys are refused"))
+        for name in ("member_jwt_keys", "operator_jwt_keys"):
+            text: SecretStr | None = getattr(self, name)
+            if text and DEVELOPMENT_KID in parse_keys(text.get_secret_value()):
+                problems.append((name, "holds a development key"))
+        if self.member_jwt_keys and self.operator_jwt_keys:
+            ours = set(parse_keys(self.member_jwt_keys.get_secret_value()).values())
+            if ours & set(parse_keys(self.operator_jwt_keys.get_secret_value()).values()):
+                problems.append(("operator_jwt_keys", "shares a secret with the members' keys"))
+        for name, hosts in TENCENT_HOSTS.items():
+            problems += [(name, why) for why in self._platform_problems(getattr(self, name), hosts)]
+        if self.owner_password is not None:
+            password = self.owner_password.get_secret_value()
+            if len(password) < OWNER_PASSWORD_LENGTH or password.lower() in WELL_KNOWN_PASSWORDS:
+                problems.append(("owner_password", f"is easy to guess; use {OWNER_PASSWORD_LENGTH} characters or more"))
+        if self.introspection:
+            problems.append(("introspection", "stays off in production"))
+        if self.public_url is None:
+            problems.append(("public_url", "is needed: WeChat sends its notices there"))
+        elif not self.public_url.startswith("https://"):
+            problems.append(("public_url", "must begin with https://"))
+        return problems
+
+    def _platform_problems(self, url: str | None, hosts: frozenset[str]) -> list[str]:
+        if url is None:
+            return []
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if _is_loopback(host):
+            return ["points at this machine: production does not run on the sandbox"]
+        if self.wechat_through_proxy:
+            return []
+        if parts.scheme != "https" or host not in hosts:
+            return [
+                f"is not Tencent's https://{min(hosts)}; for your own egress proxy set YOULI_WECHAT_THROUGH_PROXY=true"
+            ]
+        return []
+
+    @property
+    def production(self) -> bool:
+        """Whether real members are served."""
+        return self.mode == "production"
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether the platform is the stand-in: development without WeChat credentials."""
+        return self.wechat_app_id is None
+
+    @property
+    def public_address(self) -> str:
+        """Where the world reaches this server, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def introspection_on(self) -> bool:
+        """Whether the schemas may be asked about themselves, and GraphiQL is served."""
+        return not self.production if self.introspection is None else self.introspection
+
+    @property
+    def shutdown_grace(self) -> timedelta:
+        """How long requests under way may take to end when the server is told to stop."""
+        return timedelta(seconds=self.shutdown_grace_s)
+
+    def described(self) -> dict[str, str]:
+        """Every setting by its environment name, with secrets only as ``set`` or ``not set``."""
+        shown: dict[str, str] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            secret = "SecretStr" in str(field.annotation)
+            shown[env_name(name)] = ("set" if value else "not set") if secret else str(value)
+        return shown
+
+
+def env_name(field: str) -> str:
+    """The environment variable that sets a field."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias) if alias else f"YOULI_{field.upper()}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def load() -> Settings:
+    """The settings of this process, from its environment.
+
+    Raises:
+        SettingsRefused: something is missing or odd; every such thing is listed.
+    """
+    problems = {
+        name: "is no setting of this program; see docs/operations/settings.md"
+        for name in sorted(os.environ)
+        if name.startswith("YOULI_") and name not in KNOWN_NAMES
+    }
+    odd: dict[str, Any] = {}
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for line in error.errors(include_url=False, include_input=False):
+            location = str(line["loc"][0])
+            field = next(name for name in Settings.model_fields if location in {name, env_name(name)})
+            problems[env_name(field)] = line["msg"].removeprefix("Value error, ")
+            odd[field if env_name(field).startswith("YOULI_") else env_name(field)] = Settings.model_fields[
+                field
+            ].default
+        # The odd values give way to their defaults, so that what does not fit together is found in the same reading.
+        settings = Settings(**odd)
+    for field, why in settings.problems():
+        problems.setdefault(env_name(field), why)
+    if problems:
+        raise SettingsRefused(list(problems.items()))
+    return settings
+
+
+KNOWN_NAMES = frozenset(env_name(field) for field in Settings.model_fields) | {
+    "YOULI_TEST_DATABASE_URL",
+    "YOULI_TEST_REDIS_URL",
+}
+
+
+def with_development_secrets(settings: Settings) -> Settings:
+    """The settings with every missing secret filled in from the data folder, where the first start makes them.
+
+    Only in development: production refuses to load without its own.
+    """
+    assert not settings.production, "production brings its own secrets"
+    path = settings.data_dir / "secrets.json"
+    kept: dict[str, str] = {}
+    if path.exists():
+        kept = json.loads(path.read_text())
+    wanted = {
+        "member_jwt_keys": lambda: f"{DEVELOPMENT_KID}:{secrets.token_urlsafe(JWT_KEY_BYTES)}",
+        "operator_jwt_keys": lambda: f"{DEVELOPMENT_KID}:{secrets.token_urlsafe(JWT_KEY_BYTES)}",
+        "session_key_secret": lambda: secrets.token_urlsafe(32),
+        "phone_index_key": lambda: secrets.token_urlsafe(32),
+        "owner_password": lambda: secrets.token_urlsafe(12),
+    }
+    missing = [name for name in wanted if name not in kept]
+    if missing:
+        kept |= {name: wanted[name]() for name in missing}
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(kept, file, indent=2)
+    unset = {name: SecretStr(kept[name]) for name in wanted if getattr(settings, name) is None}
+    return settings.model_copy(update=unset)
