@@ -114,8 +114,8 @@ class CheckInProgramme:
             cycle_rewards=_parse_rewards(fields, "cycle_rewards", RewardKind.CYCLE, "day", cycle_days),
             streak_rewards=_parse_rewards(fields, "streak_rewards", RewardKind.STREAK, "days", 3_660),
             cumulative_rewards=_parse_rewards(fields, "cumulative_rewards", RewardKind.CUMULATIVE, "days", 36_600),
-            make_up=_parse_make_up(fields.object("make_up")),
-            protection=_parse_protection(fields.object("protection")),
+            make_up=_parse_make_up(fields.part("make_up")),
+            protection=_parse_protection(fields.part("protection")),
         )
         fields.done()
         return programme
@@ -154,7 +154,7 @@ def _parse_rewards(
     fields: Fields, name: str, kind: RewardKind, days_name: str, most_days: int
 ) -> tuple[CheckInReward, ...]:
     rewards: list[CheckInReward] = []
-    for item in fields.objects(name, MAX_CYCLE_DAYS):
+    for item in fields.parts(name, MAX_CYCLE_DAYS):
         reward = CheckInReward(
             kind=kind,
             days=item.integer(days_name, 1, most_days),
@@ -311,8 +311,8 @@ class MakeUpOutcome:
     """A made-up day, priced and paid.
 
     ``streak_days`` is its own place in the streak. ``later_days`` are the check-ins after it in the same run: each of
-    their streak counts rises by ``shift``. ``offset_points`` and ``offset_growth`` are what the two runs were paid twice
-    before they became one; they are set against what the joined run now owes.
+    their streak counts rises by ``shift``. ``offset_points`` and ``offset_growth`` are what the two runs were paid
+    twice before they became one; they are set against what the joined run now owes.
     """
 
     day: date

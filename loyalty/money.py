@@ -26,8 +26,8 @@ def prorate(total: int, weights: Sequence[int]) -> list[int]:
     """Split ``total`` over lines in proportion to their weights; the shares add up to ``total`` exactly.
 
     Each line gets its share rounded down; the units left go one each to the largest remainders, the earlier line
-    first. No share exceeds its weight while ``total`` is at most the sum of the weights. Weights that are all 0 count as
-    equal.
+    first. No share exceeds its weight while ``total`` is at most the sum of the weights. Weights that are all 0 count
+    as equal.
     """
     assert 0 <= total <= MAX_FEN, f"total {total} is out of bounds"
     assert weights, "nothing to split over"

@@ -167,8 +167,8 @@ class PointsProgramme:
             clawback_mode=fields.choice("clawback_mode", ClawBackMode, ClawBackMode.DEBT),
             cap_per_day=fields.optional_integer("cap_per_day", 1, MAX_POINTS),
             cap_per_member=fields.optional_integer("cap_per_member", 1, MAX_POINTS),
-            boosts=parse_boosts(fields.objects("boosts", 50)),
-            actions=_parse_actions(fields.objects("actions", 50)),
+            boosts=parse_boosts(fields.parts("boosts", 50)),
+            actions=_parse_actions(fields.parts("actions", 50)),
         )
         fields.done()
         return programme

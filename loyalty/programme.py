@@ -182,11 +182,11 @@ class Fields:
         except ValueError:
             raise invalid(self.path(name), NOT_DATE) from None
 
-    def object(self, name: str) -> "Fields | None":
+    def part(self, name: str) -> "Fields | None":
         """The object under ``name``, or None when it is absent or null."""
         return Fields(self._values[name], self.path(name)) if self.has(name) else None
 
-    def objects(self, name: str, most: int) -> tuple["Fields", ...]:
+    def parts(self, name: str, most: int) -> tuple["Fields", ...]:
         """The list of objects under ``name``, at most ``most`` of them; empty when absent."""
         items = self._items(name)
         if len(items) > most:

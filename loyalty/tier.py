@@ -175,7 +175,7 @@ class TierTable:
 
 
 def _parse_levels(fields: Fields) -> tuple[TierLevel, ...]:
-    items = fields.objects("levels", MAX_LEVELS)
+    items = fields.parts("levels", MAX_LEVELS)
     if not items:
         raise invalid("levels", Reason("must have at least one level", "至少需要一个等级"))
     levels: list[TierLevel] = []
@@ -209,7 +209,7 @@ def _parse_level(item: Fields) -> TierLevel:
         points_multiplier_bp=item.integer("points_multiplier_bp", BP, 100_000, BP),
         keep_months=keep_months,
         keep_threshold=keep_threshold,
-        benefits=parse_benefits(item.objects("benefits", 20)),
+        benefits=parse_benefits(item.parts("benefits", 20)),
     )
     item.done()
     return level
