@@ -1,0 +1,74 @@
+"""Who in the shop may do what: the roles operators have and the rights each role carries."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Right(StrEnum):
+    """One thing an operator may be allowed to do: what it is about, a dot, and the act."""
+
+    CATALOGUE_READ = "catalogue.read"
+    CATALOGUE_WRITE = "catalogue.write"
+    TIER_READ = "tier.read"
+    TIER_PUBLISH = "tier.publish"
+    POINTS_READ = "points.read"
+    POINTS_PUBLISH = "points.publish"
+    POINTS_ADJUST = "points.adjust"
+    CHECK_IN_READ = "check_in.read"
+    CHECK_IN_PUBLISH = "check_in.publish"
+    MEMBER_READ = "member.read"
+    MEMBER_WRITE = "member.write"
+    ORDER_READ = "order.read"
+    ORDER_CANCEL = "order.cancel"
+    ORDER_REFUND = "order.refund"
+    PAYMENT_READ = "payment.read"
+    OPERATOR_READ = "operator.read"
+    OPERATOR_WRITE = "operator.write"
+    AUDIT_READ = "audit.read"
+
+
+class Role(StrEnum):
+    """What an operator is hired for. A role names a fixed set of rights."""
+
+    OWNER = "owner"
+    USER_OPERATIONS = "user_operations"
+    CONTENT_OPERATIONS = "content_operations"
+    ACTIVITY_OPERATIONS = "activity_operations"
+    DATA_OPERATIONS = "data_operations"
+    STAFF = "staff"
+    SUPPORT = "support"
+    FINANCE = "finance"
+
+
+_SEES_THE_SHOP = frozenset({Right.CATALOGUE_READ, Right.TIER_READ, Right.POINTS_READ, Right.CHECK_IN_READ})
+
+RIGHTS: Mapping[Role, frozenset[Right]] = {
+    Role.OWNER: frozenset(Right),
+    Role.USER_OPERATIONS: _SEES_THE_SHOP
+    | {
+        Right.MEMBER_READ,
+        Right.MEMBER_WRITE,
+        Right.ORDER_READ,
+        Right.TIER_PUBLISH,
+        Right.POINTS_PUBLISH,
+        Right.POINTS_ADJUST,
+        Right.CHECK_IN_PUBLISH,
+    },
+    Role.CONTENT_OPERATIONS: _SEES_THE_SHOP | {Right.CATALOGUE_WRITE},
+    Role.ACTIVITY_OPERATIONS: _SEES_THE_SHOP
+    | {Right.CATALOGUE_WRITE, Right.CHECK_IN_PUBLISH, Right.MEMBER_READ, Right.ORDER_READ},
+    Role.DATA_OPERATIONS: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ},
+    Role.STAFF: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.ORDER_READ},
+    Role.SUPPORT: _SEES_THE_SHOP
+    | {Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_CANCEL, Right.ORDER_REFUND, Right.PAYMENT_READ},
+    Role.FINANCE: _SEES_THE_SHOP
+    | {Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_REFUND, Right.PAYMENT_READ, Right.AUDIT_READ},
+}
+
+
+def rights_of(role: str) -> frozenset[Right]:
+    """The rights a role carries; a role this version does not know carries none."""
+    try:
+        return RIGHTS[Role(role)]
+    except ValueError:
+        return frozenset()

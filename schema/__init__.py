@@ -1,0 +1,1 @@
+"""How it is said: the GraphQL schemas of the shop and of its operators, and the HTTP door they stand behind."""

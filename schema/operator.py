@@ -1,0 +1,39 @@
+"""The operator schema: what those who run the shop ask. A noun joins by adding its classes to the two lists.
+
+Every field here names who may ask for it (``schema.permissions``); a house test fails on one that does not.
+"""
+
+import strawberry
+
+from resolvers.deps import Deps
+from schema import server_info
+from schema.assembly import build
+from schema.context import Context
+from schema.http import GraphQLEndpoint
+
+QUERIES: tuple[type, ...] = (server_info.OperatorQuery,)
+MUTATIONS: tuple[type, ...] = ()
+
+
+def operator_schema() -> strawberry.Schema:
+    """Never served where members call."""
+    return build(
+        QUERIES,
+        MUTATIONS,
+        query_description="What operators can read, each field by right.",
+        mutation_description="What operators can do, each field by right. Everything done is recorded.",
+    )
+
+
+def operator_endpoint(deps: Deps, *, development: bool) -> GraphQLEndpoint:
+    """The endpoint for ``/admin/graphql``."""
+    return GraphQLEndpoint(operator_schema(), deps, sign_in, development=development)
+
+
+async def sign_in(context: Context, token: str) -> None:
+    """Put the operator a token speaks for into the context.
+
+    Raises:
+        Unauthenticated: the token is forged, expired or revoked.
+    """
+    raise NotImplementedError

@@ -1,0 +1,36 @@
+"""The shop schema: what the mini-program asks. A noun joins by adding its classes to the two lists."""
+
+import strawberry
+
+from resolvers.deps import Deps
+from schema import server_info
+from schema.assembly import build
+from schema.context import Context
+from schema.http import GraphQLEndpoint
+
+QUERIES: tuple[type, ...] = (server_info.ShopQuery,)
+MUTATIONS: tuple[type, ...] = ()
+
+
+def shop_schema() -> strawberry.Schema:
+    """Members and visitors see only this; an operator's field cannot leak into it by omission."""
+    return build(
+        QUERIES,
+        MUTATIONS,
+        query_description="What members and visitors can read.",
+        mutation_description="What members and visitors can do.",
+    )
+
+
+def shop_endpoint(deps: Deps, *, development: bool) -> GraphQLEndpoint:
+    """The endpoint for ``/graphql``."""
+    return GraphQLEndpoint(shop_schema(), deps, sign_in, development=development)
+
+
+async def sign_in(context: Context, token: str) -> None:
+    """Put the member a token speaks for into the context.
+
+    Raises:
+        Unauthenticated: the token is forged, expired or revoked.
+    """
+    raise NotImplementedError
