@@ -1,0 +1,283 @@
+"""What the outside sees of a running process: one structured line per request and per job, and the metrics.
+
+A line names the operation, who asked (member or operator id), the outcome (``ok``, a refusal's code, an error's code or
+``bug``), milliseconds, SQL statements and the request id. Tokens, ``session_key``, phone numbers, openids and bodies
+never get here; fields of such names are blanked should somebody log them anyway.
+
+The doors leave what they know in ``scope["state"]``: ``operation`` (the client's name for it), ``root_field`` (one of
+the schema's names, so it may label a metric), ``outcome``, ``member_id``, ``operator_id``.
+"""
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from models.asyncpg_backend import SqlCount, sql_count
+from models.ids import new_secret
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+KEPT_OUT = frozenset(
+    {
+        "authorization",
+        "body",
+        "openid",
+        "password",
+        "phone",
+        "refresh_token",
+        "secret",
+        "session_key",
+        "token",
+        "unionid",
+    }
+)
+# What PostgreSQL quotes of a row when a constraint is violated may be a person's phone number or openid.
+QUOTED_ROW = re.compile(r"(Key \([^)]*\)=)\(.*?\)(?= |$)|(Failing row contains )\(.*\)", re.MULTILINE)
+
+_requests = Counter(
+    "youli_requests_total",
+    "Requests by door, first field of the operation and outcome.",
+    ["door", "operation", "outcome"],
+)
+_request_seconds = Histogram(
+    "youli_request_seconds",
+    "Seconds from the request's first byte to the answer's last.",
+    ["door", "operation"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
+_request_statements = Histogram(
+    "youli_request_sql_statements",
+    "SQL statements that one request took.",
+    ["door", "operation"],
+    buckets=(0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89),
+)
+_jobs = Counter("youli_jobs_total", "Job runs by job and outcome.", ["job", "outcome"])
+_job_seconds = Histogram(
+    "youli_job_seconds", "Seconds one job run took.", ["job"], buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
+)
+_connections = Gauge(
+    "youli_database_connections", "Database connections by state.", ["state"], multiprocess_mode="livesum"
+)
+_backlog = Gauge(
+    "youli_outbox_due", "Outbox entries that are due and not delivered yet.", multiprocess_mode="livemostrecent"
+)
+
+log = structlog.get_logger("youli")
+
+
+class RequestLog:
+    """ASGI middleware around the whole application: the request id in and out, the line, the metrics."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        state: dict[str, Any] = scope.setdefault("state", {})
+        request_id = state["request_id"] = _request_id(scope)
+        counter = SqlCount()
+        counting = sql_count.set(counter)
+        status = 0
+
+        async def with_request_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, with_request_id)
+        except Exception as error:
+            state["outcome"] = "bug"
+            log.error("bug", exc_info=error)
+            if status == 0:
+                await _internal(with_request_id, request_id)
+        except BaseException:
+            state["outcome"] = "cancelled"
+            raise
+        finally:
+            sql_count.reset(counting)
+            self._note(scope, state, status, time.perf_counter() - begun, counter.value)
+            structlog.contextvars.clear_contextvars()
+
+    def _note(self, scope: Scope, state: dict[str, Any], status: int, seconds: float, statements: int) -> None:
+        path: str = scope["path"]
+        if path in PROBES and status == 200:
+            return
+        door = _door(path)
+        outcome = state.get("outcome") or ("ok" if status < 400 else f"http_{status}")
+        label = (
+            (state.get("root_field") or "none") if door in {"shop", "operator"} else state.get("operation") or "none"
+        )
+        _requests.labels(door, label, outcome).inc()
+        _request_seconds.labels(door, label).observe(seconds)
+        _request_statements.labels(door, label).observe(statements)
+        log.info(
+            "request",
+            door=door,
+            method=scope["method"],
+            path=path[:100],
+            operation=state.get("operation") or state.get("root_field") or None,
+            root_field=state.get("root_field") or None,
+            member_id=_text(state.get("member_id")),
+            operator_id=_text(state.get("operator_id")),
+            outcome=outcome,
+            status=status,
+            ms=round(seconds * 1000, 2),
+            sql=statements,
+        )
+
+
+@asynccontextmanager
+async def job_line(job: str, **about: Any) -> AsyncIterator[dict[str, Any]]:
+    """One line and one count for one run of a job. What the block puts into the dict stands on the line as well.
+
+    ``outcome`` is ``ok`` unless the block sets it; an exception makes it ``bug``, is logged, and goes on.
+    """
+    begun = time.perf_counter()
+    counter = SqlCount()
+    counting = sql_count.set(counter)
+    request_id = new_secret(9)
+    outcome = "cancelled"
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        try:
+            yield about
+            outcome = str(about.pop("outcome", "ok"))
+        except Exception as error:
+            outcome = "bug"
+            log.error("bug", job=job, exc_info=error)
+            raise
+        finally:
+            sql_count.reset(counting)
+            seconds = time.perf_counter() - begun
+            _jobs.labels(job, outcome).inc()
+            _job_seconds.labels(job).observe(seconds)
+            log.info("job", job=job, outcome=outcome, ms=round(seconds * 1000, 2), sql=counter.value, **about)
+
+
+def pool_seen(*, open_count: int, idle_count: int) -> None:
+    """Note the state of this process's connection pool."""
+    _connections.labels("busy").set(open_count - idle_count)
+    _connections.labels("idle").set(idle_count)
+
+
+def backlog_seen(due_count: int) -> None:
+    """Note how many outbox entries are due."""
+    _backlog.set(due_count)
+
+
+def exposition() -> tuple[bytes, str]:
+    """The metrics of all processes of this server in Prometheus' text format, and its media type."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def configure_logs(*, level: str, as_json: bool, stream: TextIO = sys.stderr) -> None:
+    """Send our lines and those of the libraries to ``stream``: JSON, one object a line, or colours for a terminal."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.format_exc_info,
+        _discreet,
+    ]
+    renderer: structlog.typing.Processor
+    if as_json:
+        renderer = structlog.processors.JSONRenderer(serializer=_json)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(timestamp_key="at", colors=stream.isatty())
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "asyncio", "tortoise"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(own).handlers.clear()
+        logging.getLogger(own).propagate = True
+
+
+def _discreet(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for name in KEPT_OUT & event.keys():
+        event[name] = "[kept out]"
+    if "exception" in event:
+        event["exception"] = QUOTED_ROW.sub(r"\1\2(…)", str(event["exception"]))
+    return event
+
+
+def _json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = str(value.decode("latin-1"))
+            return given if REQUEST_ID.fullmatch(given) else new_secret(9)
+    return new_secret(9)
+
+
+def _door(path: str) -> str:
+    if path.startswith("/admin"):
+        return "operator"
+    if path.startswith("/graphql"):
+        return "shop"
+    return "hook" if path.startswith("/hooks") else "other"
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+async def _internal(send: Send, request_id: str) -> None:
+    error = {"message": "Internal error", "extensions": {"code": "INTERNAL", "requestId": request_id}}
+    body = orjson.dumps({"errors": [error]})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
