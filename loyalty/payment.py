@@ -60,6 +60,16 @@ class RefundCause(StrEnum):
     LATE_PAYMENT = "late_payment"
 
 
+class PaymentOutcome(StrEnum):
+    """What became of money that WeChat collected. All but SETTLED and REVIVED is given back or waits for a person."""
+
+    SETTLED = "settled"
+    REVIVED = "revived"
+    LATE = "late"
+    SECOND = "second"
+    MISMATCH = "mismatch"
+
+
 class NoticeOutcome(StrEnum):
     """How a verified notice ended. Only APPLIED has effects; every other one is kept with its reason."""
 

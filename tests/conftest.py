@@ -5,13 +5,19 @@ databases of its own, and takes a Redis database number of its own.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
+import pytest_asyncio
 
 from cache import engine as valkey
-from models import postgres
+from models import engine, postgres
+from resolvers.clock import SetClock
+from resolvers.prepare import prepare
 
 _engines = pytest.StashKey[dict[str, Any]]()
 
@@ -62,3 +68,52 @@ def redis_url(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str]:
     started = valkey.find_or_start_throwaway(os.environ.get("YOULI_TEST_REDIS_URL"))
     yield valkey.with_database(started.url, number)
     started.stop()
+
+
+def database_url(postgres_url: str, name: str) -> str:
+    """The same engine, another of its databases."""
+    return urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+
+
+async def make_database(postgres_url: str, name: str, *, template: str = "template0") -> str:
+    """An empty database, or a copy of a template, under this name; whatever had the name is dropped."""
+    connection = await asyncpg.connect(database_url(postgres_url, "postgres"))
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    finally:
+        await connection.close()
+    return database_url(postgres_url, name)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_template(postgres_url: str, worker_id: str) -> str:
+    """The name of a database built by the migrations, to be copied."""
+    name = f"youli_template_{worker_id}"
+    async with engine.database(await make_database(postgres_url, name)):
+        await engine.migrate()
+        await prepare(OPENED_AT)
+    return name
+
+
+OPENED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+"""When the programmes of a test store came into force."""
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def store_url(postgres_url: str, migrated_template: str, worker_id: str) -> str:
+    """This worker's own store, shared by its tests: each makes members and products of its own."""
+    return await make_database(postgres_url, f"youli_store_{worker_id}", template=migrated_template)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def store(store_url: str) -> AsyncIterator[None]:
+    """The worker's store, open."""
+    async with engine.database(store_url, pool_size=30):
+        yield
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """A clock that a test moves by hand."""
+    return SetClock(datetime(2026, 11, 20, 4, 0, tzinfo=UTC))

@@ -1,0 +1,30 @@
+"""Check-ins: one row for each member and shop-local day."""
+
+from typing import Any
+from uuid import UUID
+
+from tortoise import fields
+
+from models.base import Row, reference
+
+
+class CheckIn(Row):
+    """A day on which a member checked in, with the three counts as they stood after it and what it paid."""
+
+    member_id: UUID
+    member = reference("Member")
+    business_day = fields.DateField()
+    cycle_started_on = fields.DateField()
+    cycle_day = fields.IntField()
+    streak_days = fields.IntField()
+    total_days = fields.IntField()
+    points = fields.IntField(default=0)
+    growth = fields.IntField(default=0)
+    version_id: UUID
+    version = reference("ProgrammeVersion")
+    rewards: Any = fields.JSONField()
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "check_in"
+        unique_together = (("member_id", "business_day"),)

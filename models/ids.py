@@ -1,0 +1,20 @@
+"""The one place where ids and secrets are made."""
+
+import secrets
+from datetime import datetime
+from uuid import UUID
+
+
+def new_id(at: datetime) -> UUID:
+    """A UUIDv7 (RFC 9562 §5.7): 48 bits of unix milliseconds of ``at``, then 74 random bits.
+
+    Ids made later sort later to the millisecond, so lists can be paged by id.
+    """
+    ms = int(at.timestamp() * 1000) & 0xFFFFFFFFFFFF
+    value = (ms << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
+    return UUID(int=value)
+
+
+def new_secret(nbytes: int = 32) -> str:
+    """An unguessable URL-safe text made of ``nbytes`` random bytes."""
+    return secrets.token_urlsafe(nbytes)

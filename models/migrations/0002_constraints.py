@@ -1,0 +1,110 @@
+"""What the tables promise beyond types and keys: checks, partial indexes, and ledgers that only grow.
+
+Tortoise silently leaves out ``Meta.constraints`` of a first migration, so all of it is SQL here.
+"""
+
+from tortoise import migrations
+from tortoise.migrations import operations as ops
+
+APPEND_ONLY = (
+    "points_entry",
+    "points_draw",
+    "growth_entry",
+    "tier_change",
+    "stock_entry",
+    "audit_row",
+    "order_event",
+    "programme_version",
+)
+
+CHECKS = {
+    "sku": {
+        "sku_stock_left_not_negative": "stock_left >= 0",
+        "sku_price_positive": "price_fen >= 1",
+        "sku_member_price_positive": "member_price_fen IS NULL OR member_price_fen >= 1",
+        "sku_purchase_limit_positive": "purchase_limit IS NULL OR purchase_limit >= 1",
+    },
+    "stock_entry": {
+        "stock_entry_kind_known": "kind IN ('supply', 'hold', 'release', 'return')",
+        "stock_entry_amount_signed": "CASE kind WHEN 'hold' THEN amount < 0 WHEN 'supply' THEN amount <> 0 ELSE amount > 0 END",
+    },
+    "product": {"product_state_known": "state IN ('draft', 'published', 'hidden')"},
+    "membership": {"membership_growth_not_negative": "growth_value >= 0"},
+    "points_account": {
+        "points_account_held_covered": "held >= 0 AND balance >= held",
+        "points_account_debt_not_negative": "debt >= 0",
+    },
+    "points_lot": {
+        "points_lot_within_bounds": "held >= 0 AND remaining >= held AND amount >= remaining AND amount > 0"
+    },
+    "points_entry": {"points_entry_balance_not_negative": "balance_after >= 0"},
+    "points_hold": {
+        "points_hold_amount_positive": "amount > 0",
+        "points_hold_state_known": "state IN ('pending', 'posted', 'released', 'expired')",
+        "points_hold_resolved_once": "(state = 'pending') = (resolved_at IS NULL)",
+    },
+    "points_hold_draw": {"points_hold_draw_amount_positive": "amount > 0"},
+    "growth_entry": {"growth_entry_balance_not_negative": "balance_after >= 0"},
+    "shop_order": {
+        "shop_order_state_known": "state IN ('unpaid', 'closing', 'closed', 'paid', 'refunding', 'refunded')",
+        "shop_order_adds_up": "goods_fen = discount_fen + points_fen + payable_fen",
+        "shop_order_amounts_not_negative": "least(goods_fen, discount_fen, points_used, points_fen, payable_fen) >= 0",
+    },
+    "order_line": {
+        "order_line_adds_up": "goods_fen = discount_fen + points_fen + payable_fen",
+        "order_line_amounts_not_negative": "least(discount_fen, points_fen, payable_fen) >= 0 AND quantity >= 1",
+    },
+    "payment_attempt": {"payment_attempt_total_positive": "total_fen >= 1"},
+    "payment": {
+        "payment_outcome_known": "outcome IN ('settled', 'revived', 'late', 'second', 'mismatch')",
+    },
+    "refund": {
+        "refund_amount_positive": "amount_fen >= 1",
+        "refund_state_known": "state IN ('requested', 'processing', 'succeeded', 'closed', 'abnormal')",
+    },
+    "session_family": {"session_family_subject_known": "subject_kind IN ('member', 'operator')"},
+}
+
+INDEXES = (
+    "CREATE UNIQUE INDEX payment_settles_order_once ON payment (order_id) WHERE outcome IN ('settled', 'revived')",
+    "CREATE UNIQUE INDEX refund_returns_payment_once ON refund (payment_id)",
+    "CREATE INDEX shop_order_close_due ON shop_order (close_due_at) WHERE close_due_at IS NOT NULL",
+    "CREATE INDEX payment_attempt_poll_due ON payment_attempt (poll_due_at) WHERE poll_due_at IS NOT NULL",
+    "CREATE INDEX payment_notice_due ON payment_notice (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX refund_due ON refund (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX exception_case_open ON exception_case (opened_at) WHERE resolved_at IS NULL",
+    "CREATE INDEX points_lot_open ON points_lot (member_id, expires_at, id) WHERE remaining > 0",
+    "CREATE INDEX points_lot_ending ON points_lot (expires_at) WHERE remaining > 0 AND expires_at IS NOT NULL",
+    "CREATE INDEX points_entry_cause ON points_entry (cause_id)",
+    "CREATE INDEX growth_entry_cause ON growth_entry (cause_id)",
+    "CREATE INDEX refresh_token_family ON refresh_token (family_id, issued_at)",
+    "CREATE INDEX sku_on_shelf ON sku (product_id, position, id) WHERE NOT hidden",
+)
+
+REFUSE_CHANGE = """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% only grows: a correction is a new row', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$
+"""
+
+
+def statements() -> list[str]:
+    """All of it, in order."""
+    checks = [
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({rule})"
+        for table, rules in CHECKS.items()
+        for name, rule in rules.items()
+    ]
+    triggers = [
+        f"CREATE TRIGGER {table}_only_grows BEFORE UPDATE OR DELETE ON {table} "
+        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        for table in APPEND_ONLY
+    ]
+    return [*checks, *INDEXES, REFUSE_CHANGE, *triggers]
+
+
+class Migration(migrations.Migration):
+    dependencies = [("store", "0001_initial")]
+
+    operations = [ops.RunSQL(statements())]

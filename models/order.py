@@ -1,0 +1,81 @@
+"""Orders, their lines, and the timeline of what happened to them."""
+
+from typing import Any
+from uuid import UUID
+
+from tortoise import fields
+
+from models.base import Row, reference
+
+
+class Order(Row):
+    """One purchase. All amounts in fen, frozen when it is placed; ``payable_fen`` is what WeChat Pay shall collect.
+
+    ``goods_fen = discount_fen + points_fen + payable_fen`` over the whole order and over each of its lines.
+    """
+
+    number = fields.CharField(max_length=32, unique=True)
+    member_id: UUID
+    member = reference("Member")
+    state = fields.CharField(max_length=16)
+    goods_fen = fields.BigIntField()
+    discount_fen = fields.BigIntField()
+    points_used = fields.BigIntField()
+    points_fen = fields.BigIntField()
+    payable_fen = fields.BigIntField()
+    explain: Any = fields.JSONField()
+    remark = fields.CharField(max_length=200, default="")
+    tier_code = fields.CharField(max_length=32)
+    points_multiplier_bp = fields.IntField()
+    tier_version_id: UUID
+    tier_version = reference("ProgrammeVersion")
+    points_version_id: UUID
+    points_version = reference("ProgrammeVersion")
+    pay_by = fields.DatetimeField()
+    close_due_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField()
+    paid_at = fields.DatetimeField(null=True)
+    closed_at = fields.DatetimeField(null=True)
+    refunded_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "shop_order"
+        indexes = (("member_id", "id"),)
+
+
+class OrderLine(Row):
+    """One SKU of an order, with its names and prices as they were."""
+
+    order_id: UUID
+    order = reference("Order")
+    position = fields.IntField()
+    sku_id: UUID
+    sku = reference("Sku")
+    product_title = fields.CharField(max_length=60)
+    sku_title = fields.CharField(max_length=60)
+    quantity = fields.IntField()
+    list_price_fen = fields.BigIntField()
+    unit_price_fen = fields.BigIntField()
+    goods_fen = fields.BigIntField()
+    discount_fen = fields.BigIntField()
+    points_fen = fields.BigIntField()
+    payable_fen = fields.BigIntField()
+
+    class Meta:
+        table = "order_line"
+        unique_together = (("order_id", "position"), ("order_id", "sku_id"))
+        indexes = (("sku_id",),)
+
+
+class OrderEvent(Row):
+    """One line of an order's timeline. Never changed (trigger)."""
+
+    order_id: UUID
+    order = reference("Order")
+    kind = fields.CharField(max_length=32)
+    details: Any = fields.JSONField()
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "order_event"
+        indexes = (("order_id", "id"),)

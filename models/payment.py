@@ -1,0 +1,115 @@
+"""Money on its way: payment attempts, notices as they came, payments, refunds, and what a person must look at."""
+
+from typing import Any
+from uuid import UUID
+
+from tortoise import fields
+
+from models.base import Row, reference
+
+
+class PaymentAttempt(Row):
+    """One number (``out_trade_no``) under which WeChat Pay is asked to collect an order. Its parameters never change.
+
+    ``state`` is a ``loyalty.payment.AttemptState``. ``poll_due_at`` is when WeChat is asked next whether it was paid.
+    """
+
+    order_id: UUID
+    order = reference("Order")
+    out_trade_no = fields.CharField(max_length=32, unique=True)
+    total_fen = fields.BigIntField()
+    openid = fields.CharField(max_length=64)
+    state = fields.CharField(max_length=16)
+    expires_at = fields.DatetimeField()
+    prepay_id = fields.CharField(max_length=64, null=True)
+    polls_done = fields.IntField(default=0)
+    poll_due_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField()
+
+    class Meta:
+        table = "payment_attempt"
+        indexes = (("order_id",),)
+
+
+class Payment(Row):
+    """Money that WeChat says it collected, once for each of its transaction ids.
+
+    ``outcome`` is a ``loyalty.payment.PaymentOutcome``: what became of the money.
+    """
+
+    attempt_id: UUID
+    attempt = reference("PaymentAttempt")
+    order_id: UUID
+    order = reference("Order")
+    transaction_id = fields.CharField(max_length=64, unique=True)
+    total_fen = fields.BigIntField()
+    payer_total_fen = fields.BigIntField(null=True)
+    outcome = fields.CharField(max_length=16)
+    success_at = fields.DatetimeField(null=True)
+    recorded_at = fields.DatetimeField()
+
+    class Meta:
+        table = "payment"
+        indexes = (("order_id",),)
+
+
+class PaymentNotice(Row):
+    """A verified notice of WeChat Pay as it came, once for each notice id; ``handled_at`` is set when it is applied."""
+
+    notice_id = fields.CharField(max_length=64, unique=True)
+    event_type = fields.CharField(max_length=64)
+    body = fields.TextField()
+    resource: Any = fields.JSONField()
+    outcome = fields.CharField(max_length=32, null=True)
+    received_at = fields.DatetimeField()
+    due_at = fields.DatetimeField(null=True)
+    tries = fields.IntField(default=0)
+    handled_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "payment_notice"
+
+
+class Refund(Row):
+    """Money to give back under one number (``out_refund_no``), the same on every try.
+
+    ``state`` is a ``loyalty.payment.RefundState``, ``cause`` a ``loyalty.payment.RefundCause``.
+    """
+
+    order_id: UUID
+    order = reference("Order")
+    payment_id: UUID
+    payment = reference("Payment")
+    out_refund_no = fields.CharField(max_length=64, unique=True)
+    amount_fen = fields.BigIntField()
+    cause = fields.CharField(max_length=32)
+    reason = fields.CharField(max_length=80, default="")
+    state = fields.CharField(max_length=16)
+    wechat_refund_id = fields.CharField(max_length=64, null=True)
+    tries = fields.IntField(default=0)
+    due_at = fields.DatetimeField(null=True)
+    last_error = fields.CharField(max_length=200, default="")
+    requested_at = fields.DatetimeField()
+    finished_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "refund"
+        indexes = (("order_id",),)
+
+
+class ExceptionCase(Row):
+    """Something a machine cannot finish: one row with its cause until a person has seen to it."""
+
+    kind = fields.CharField(max_length=32)
+    key = fields.CharField(max_length=96, unique=True)
+    order_id: UUID | None
+    order = reference("Order", null=True)
+    details: Any = fields.JSONField()
+    opened_at = fields.DatetimeField()
+    resolved_at = fields.DatetimeField(null=True)
+    resolved_by_id: UUID | None
+    resolved_by = reference("Operator", null=True)
+    resolution = fields.CharField(max_length=200, default="")
+
+    class Meta:
+        table = "exception_case"

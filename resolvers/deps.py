@@ -1,0 +1,29 @@
+"""What a verb is given: the clock, the zone, the platform clients, keys and windows. Made once by ``server.py``."""
+
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+
+from redis import asyncio as aioredis
+
+from resolvers.clock import Clock
+from resolvers.seal import Seal
+from resolvers.token import TokenIssuer
+from wechat.login import LoginClient
+from wechat.pay import PayClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """Everything a verb needs from outside itself. The database is not here: ``models.engine`` has it open."""
+
+    clock: Clock
+    zone: tzinfo
+    redis: aioredis.Redis
+    login: LoginClient
+    pay: PayClient
+    pay_notify_url: str
+    refund_notify_url: str
+    member_tokens: TokenIssuer
+    operator_tokens: TokenIssuer
+    seal: Seal
+    pay_window: timedelta

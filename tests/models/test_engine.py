@@ -1,0 +1,47 @@
+"""The transaction: what it locks, what it rolls back, what it gives back."""
+
+import asyncio
+
+import pytest
+
+from models import engine
+from models.ids import new_id
+from models.member import Member
+from resolvers.clock import SetClock
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_raising_inside_a_transaction_rolls_back(store: None, clock: SetClock) -> None:
+    member_id = new_id(clock.now())
+    with pytest.raises(ZeroDivisionError):
+        async with engine.transaction():
+            await Member.create(id=member_id, created_at=clock.now())
+            raise ZeroDivisionError
+    assert not await Member.exists(id=member_id)
+
+
+async def test_locking_outside_a_transaction_fails_loudly(store: None, clock: SetClock) -> None:
+    with pytest.raises(AssertionError):
+        await engine.lock_members([new_id(clock.now())])
+
+
+async def test_a_cancelled_begin_gives_its_connection_back(store: None) -> None:
+    async def enter_and_leave() -> None:
+        async with engine.transaction():
+            pass
+
+    for pause in range(200):
+        task = asyncio.create_task(enter_and_leave())
+        for _ in range(pause % 20):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait_for(asyncio.gather(*(enter_and_leave() for _ in range(60))), 20)
+    assert not engine.in_transaction()
+
+
+async def test_a_ledger_row_cannot_be_changed_or_deleted(store: None) -> None:
+    for statement in ("UPDATE programme_version SET note = 'x'", "DELETE FROM programme_version"):
+        with pytest.raises(Exception, match="only grows"):
+            await engine.changed(statement)
