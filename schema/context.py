@@ -2,44 +2,30 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 import strawberry
 
 from loyalty.refusal import Language
 from resolvers.deps import Deps
+from resolvers.token import TokenClaims
 from schema.loaders import Loaders
-
-
-class MemberIdentity(Protocol):
-    """The member a token of the shop speaks for."""
-
-    @property
-    def member_id(self) -> UUID: ...
-
-
-class OperatorIdentity(Protocol):
-    """The operator a token of the operator API speaks for."""
-
-    @property
-    def operator_id(self) -> UUID: ...
-
-    @property
-    def role(self) -> str: ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """One request. ``now`` is read once from the clock; loaders live as long as the request."""
+    """One request. ``now`` is read once from the clock; loaders live as long as the request.
+
+    ``member`` is only ever set on the shop's door, ``operator`` only on the operators'.
+    """
 
     deps: Deps
     now: datetime
     request_id: str
     language: Language
     client_ip: str
-    member: MemberIdentity | None = None
-    operator: OperatorIdentity | None = None
+    member: TokenClaims | None = None
+    operator: TokenClaims | None = None
     loaders: Loaders = field(init=False)
     refused: str | None = None
 
@@ -49,7 +35,12 @@ class Context:
     @property
     def member_id(self) -> UUID | None:
         """The signed-in member, if there is one."""
-        return self.member.member_id if self.member else None
+        return self.member.subject_id if self.member else None
+
+    @property
+    def operator_id(self) -> UUID | None:
+        """The signed-in operator, if there is one."""
+        return self.operator.subject_id if self.operator else None
 
 
 Info = strawberry.Info[Context, None]

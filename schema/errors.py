@@ -11,6 +11,7 @@ from typing import ClassVar
 import structlog
 from graphql import GraphQLError
 
+from cache.outage import OUTAGES
 from loyalty.refusal import Language, Refusal
 from models.asyncpg_backend import Conflict, Unavailable
 
@@ -115,7 +116,7 @@ class Internal(ApiError):
         )
 
 
-_AWAY: tuple[type[Exception], ...] = (Unavailable, Conflict, ConnectionError, TimeoutError)
+_AWAY: tuple[type[Exception], ...] = (Unavailable, Conflict, *OUTAGES, ConnectionError, TimeoutError)
 
 
 def known(error: BaseException | None) -> ApiError | None:

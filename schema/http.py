@@ -211,7 +211,7 @@ class GraphQLEndpoint:
             extra = _headers_of(answer, status)
         state["outcome"] = _outcome(body, context)
         state["member_id"] = context.member_id
-        state["operator_id"] = context.operator.operator_id if context.operator else None
+        state["operator_id"] = context.operator_id
         await _send(send, status, (media_type or JSON).encode() + b"; charset=utf-8", orjson.dumps(body), extra)
 
     async def _answer(

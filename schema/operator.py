@@ -6,9 +6,11 @@ Every field here names who may ask for it (``schema.permissions``); a house test
 import strawberry
 
 from resolvers.deps import Deps
+from resolvers.token import TokenInvalid
 from schema import server_info
 from schema.assembly import build
 from schema.context import Context
+from schema.errors import Unauthenticated
 from schema.http import GraphQLEndpoint
 
 QUERIES: tuple[type, ...] = (server_info.OperatorQuery,)
@@ -36,4 +38,7 @@ async def sign_in(context: Context, token: str) -> None:
     Raises:
         Unauthenticated: the token is forged, expired or revoked.
     """
-    raise NotImplementedError
+    try:
+        context.operator = context.deps.operator_tokens.read(token, now=context.now)
+    except TokenInvalid:
+        raise Unauthenticated(zh="登录已失效，请重新登录", en="Please sign in again.", reason="TOKEN_INVALID") from None

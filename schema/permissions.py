@@ -9,7 +9,8 @@ from strawberry.extensions import FieldExtension
 from strawberry.types.field import StrawberryField
 
 from loyalty.rights import Right, rights_of
-from schema.context import Info, OperatorIdentity
+from resolvers.token import TokenClaims
+from schema.context import Info
 from schema.errors import Forbidden, Unauthenticated
 
 
@@ -21,10 +22,10 @@ def require_member(info: Info) -> UUID:
     """
     if info.context.member is None:
         raise Unauthenticated
-    return info.context.member.member_id
+    return info.context.member.subject_id
 
 
-def require_operator(info: Info) -> OperatorIdentity:
+def require_operator(info: Info) -> TokenClaims:
     """The signed-in operator, whatever their rights.
 
     Raises:
@@ -35,7 +36,7 @@ def require_operator(info: Info) -> OperatorIdentity:
     return info.context.operator
 
 
-def require_right(info: Info, right: Right) -> OperatorIdentity:
+def require_right(info: Info, right: Right) -> TokenClaims:
     """The signed-in operator, who has this right.
 
     Raises:
@@ -43,7 +44,7 @@ def require_right(info: Info, right: Right) -> OperatorIdentity:
         Forbidden: the operator's role does not carry the right.
     """
     operator = require_operator(info)
-    if right not in rights_of(operator.role):
+    if right not in rights_of(operator.role or ""):
         raise Forbidden(right=right)
     return operator
 

@@ -1,0 +1,5 @@
+"""What it looks like when Redis is away, for those who turn it into an answer."""
+
+from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError, TryAgainError
+
+OUTAGES: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError)
