@@ -28,7 +28,10 @@ MAX_ADJUSTMENT = 10_000_000
 
 
 class EntryKind(StrEnum):
-    """Why a ledger entry was written. The sign of its amount follows from it, ``adjust`` alone may be either."""
+    """Why a ledger entry was written. The sign of its amount follows from it, ``adjust`` alone may be either.
+
+    ``renew`` is 0 in sum: points whose hold was released after their lot had ended move into a lot with a grace.
+    """
 
     EARN = "earn"
     SPEND = "spend"
@@ -36,6 +39,7 @@ class EntryKind(StrEnum):
     EARN_REVERSAL = "earn_reversal"
     DEBT_RECOVERY = "debt_recovery"
     EXPIRE = "expire"
+    RENEW = "renew"
     ADJUST = "adjust"
 
 

@@ -75,7 +75,7 @@ class _Connection(asyncpg.Connection):
 
 class _BoundedPool(Pool):
     async def _acquire(self, timeout: float | None) -> Any:
-        return await translated(super()._acquire(timeout or ACQUIRE_TIMEOUT_S))
+        return await translated(super()._acquire(timeout or ACQUIRE_TIMEOUT_S))  # type: ignore[misc]
 
 
 class _Counting:
@@ -91,7 +91,7 @@ class _TransactionClient(_Counting, TransactionWrapper):
 
 
 class _Client(_Counting, AsyncpgDBClient):
-    connection_class = _Connection
+    connection_class = _Connection  # type: ignore[assignment]
 
     async def create_pool(self, **kwargs: Any) -> Pool:
         kwargs.setdefault("command_timeout", STATEMENT_TIMEOUT_S)
@@ -106,7 +106,8 @@ class _Client(_Counting, AsyncpgDBClient):
             record_class=asyncpg.Record,
             **kwargs,
         )
-        return await translated(pool)
+        await translated(pool)
+        return pool
 
     def _in_transaction(self) -> TransactionContext:
         return TransactionContextPooled(_TransactionClient(self), self._pool_init_lock)

@@ -12,7 +12,7 @@ class Category(Row):
 
     parent_id: UUID | None
     parent = reference("Category", null=True)
-    name = fields.CharField(max_length=32)
+    name = fields.CharField(max_length=32, unique=True)
     position = fields.IntField(default=0)
     hidden = fields.BooleanField(default=False)
     created_at = fields.DatetimeField()
@@ -36,7 +36,7 @@ class Product(Row):
 
     class Meta:
         table = "product"
-        indexes = (("state", "published_at", "id"),)
+        indexes = (("state", "published_at", "id"), ("category_id", "state", "published_at", "id"))
 
 
 class ProductMedia(Row):
@@ -58,7 +58,7 @@ class Sku(Row):
 
     product_id: UUID
     product = reference("Product")
-    code = fields.CharField(max_length=64, null=True, unique=True)
+    code = fields.CharField(max_length=64, unique=True)
     title = fields.CharField(max_length=60)
     price_fen = fields.BigIntField()
     member_price_fen = fields.BigIntField(null=True)
@@ -76,18 +76,20 @@ class Sku(Row):
 class StockEntry(Row):
     """One move of stock, signed from the shelf's point of view. Rows are never changed (trigger).
 
-    ``kind`` is ``supply`` (an operator), ``hold`` (an order placed), ``release`` (an unpaid order closed) or
-    ``return`` (a refunded order).
+    ``kind`` is a ``loyalty.catalogue.StockKind``; ``left_after`` is the stock left once the move was made; ``note`` is
+    the operator's reason of a supply.
     """
 
     sku_id: UUID
     sku = reference("Sku")
     kind = fields.CharField(max_length=16)
     amount = fields.IntField()
+    left_after = fields.IntField()
     cause_id = fields.UUIDField()
+    note = fields.CharField(max_length=200, default="")
     at = fields.DatetimeField()
 
     class Meta:
         table = "stock_entry"
         unique_together = (("cause_id", "sku_id", "kind"),)
-        indexes = (("sku_id", "at"),)
+        indexes = (("sku_id", "id"),)

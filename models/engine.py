@@ -1,7 +1,6 @@
 """The way into the database: opening the pool, transactions with their locks, migrations and the catalogue check."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import wraps
@@ -15,6 +14,7 @@ from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
 from models.asyncpg_backend import Conflict, _TransactionClient, translated
+from models.ids import jitter
 
 MODULES = (
     "models.member",
@@ -146,7 +146,7 @@ def retried(verb: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             try:
                 return await verb(*args, **kwargs)
             except Conflict:
-                await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311
+                await asyncio.sleep(jitter(0.05 * attempt))
         return await verb(*args, **kwargs)
 
     return with_retries

@@ -1,4 +1,4 @@
-"""The one place where ids and secrets are made."""
+"""The one place where ids, secrets and chance are made."""
 
 import secrets
 from datetime import datetime
@@ -18,3 +18,8 @@ def new_id(at: datetime) -> UUID:
 def new_secret(nbytes: int = 32) -> str:
     """An unguessable URL-safe text made of ``nbytes`` random bytes."""
     return secrets.token_urlsafe(nbytes)
+
+
+def jitter(most_s: float) -> float:
+    """A chance wait of 0 to ``most_s`` seconds, so that what collided does not collide again."""
+    return secrets.randbelow(1_000_001) * most_s / 1_000_000

@@ -20,9 +20,9 @@ async def write(name: str) -> None:
     assert context.apps is not None
     for writer in await MigrationAutodetector(context.apps, config["apps"]).changes():
         writer.name = format_migration_name(int(writer.name.split("_", 1)[0]), name)
-        print(writer.write())
+        sys.stdout.write(f"{writer.write()}\n")
         return
-    print("the models and the migrations agree")
+    sys.stdout.write("the models and the migrations agree\n")
 
 
 if __name__ == "__main__":

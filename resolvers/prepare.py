@@ -5,7 +5,7 @@ from datetime import datetime
 from loyalty.check_in import CheckInProgramme
 from loyalty.points import PointsProgramme
 from loyalty.tier import TierLevel, TierTable
-from models.engine import transaction
+from models.engine import MIGRATION_LOCK, rows, transaction
 from models.ids import new_id
 from models.programme import ProgrammeVersion
 
@@ -19,6 +19,7 @@ FIRST_DEFINITIONS = {
 async def prepare(now: datetime) -> None:
     """Publish the first version of each programme that has none, in force from ``now``. Harmless to repeat."""
     async with transaction():
+        await rows("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK])
         for kind, definition in FIRST_DEFINITIONS.items():
             if not await ProgrammeVersion.exists(kind=kind):
                 await ProgrammeVersion.create(
