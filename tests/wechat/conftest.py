@@ -16,6 +16,8 @@ from tests.sandbox_server import SandboxControl, sandbox_served, served
 from wechat.pay import PayClient
 from wechat.sandbox import Credentials
 
+NUMBER = "T2026112100001"
+
 
 def real_now() -> datetime:
     return datetime.now(UTC)
@@ -58,7 +60,7 @@ class Trade:
         self.clock.offset += timedelta(seconds=seconds)
         await self.sandbox.advance(seconds)
 
-    async def prepay(self, number: str = "T2026112100001", total_fen: int = 100, **changed: object) -> str:
+    async def prepay(self, number: str = NUMBER, total_fen: int = 100, **changed: object) -> str:
         order: dict[str, object] = {
             "out_trade_no": number,
             "description": "云南小粒咖啡, 250 g",
@@ -69,7 +71,7 @@ class Trade:
         }
         return await self.client.prepay(**(order | changed))  # type: ignore[arg-type]
 
-    async def paid(self, number: str = "T2026112100001", total_fen: int = 100, **changed: object) -> None:
+    async def paid(self, number: str = NUMBER, total_fen: int = 100, **changed: object) -> None:
         await self.prepay(number, total_fen)
         await self.sandbox.pay(number, **changed)
 

@@ -4,11 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.wechat.conftest import EXPIRES, Shop, Trade, real_now
+from tests.wechat.conftest import EXPIRES, NUMBER, Shop, Trade, real_now
 from wechat.errors import OrderClosed, OrderNotExist, OrderPaid, OutTradeNoUsed, RefundNotExist, RequestRefused
 from wechat.pay_types import RefundNotice, Transaction
-
-NUMBER = "T2026112100001"
 
 
 async def test_an_order_is_opened_paid_with_the_signed_fields_and_queried(trade: Trade) -> None:
