@@ -29,6 +29,15 @@ class ProductState(StrEnum):
     HIDDEN = "hidden"
 
 
+class StockKind(StrEnum):
+    """Why stock moved: an operator's supply or correction, an order placed, closed unpaid, refunded."""
+
+    SUPPLY = "supply"
+    HOLD = "hold"
+    RELEASE = "release"
+    RETURN = "return"
+
+
 class ProductNotFound(Refusal):
     """No such product, or not on sale for a member."""
 
