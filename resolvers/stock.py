@@ -30,7 +30,8 @@ async def move(kind: StockKind, cause_id: UUID, amounts: Mapping[UUID, int], now
     """
     assert in_transaction(), "stock moves together with its cause"
     for sku_id, amount in sorted(amounts.items()):
-        assert amount != 0 and (kind is StockKind.SUPPLY or (amount < 0) == (kind is StockKind.HOLD)), (kind, amount)
+        assert amount != 0, "a move of nothing"
+        assert kind is StockKind.SUPPLY or (amount < 0) == (kind is StockKind.HOLD), f"a {kind} of {amount}"
         values = [sku_id, amount, new_id(now), kind, cause_id, note, now]
         if not await rows(_MOVE, values):
             found = await rows("SELECT stock_left FROM sku WHERE id = $1", [sku_id])
