@@ -1,0 +1,139 @@
+"""Growth value: what settled orders and other deeds add, what refunds take back, and the tier that follows at once.
+
+Every function runs inside the caller's transaction with the member locked; the rules are ``loyalty.tier``.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from uuid import UUID
+
+from loyalty.tier import (
+    GrowthEntryKind,
+    TierChange,
+    TierChangeReason,
+    TierTable,
+    after_growth,
+    after_refund,
+    period_end,
+)
+from models import growth_ledger as ledger
+from models.growth_ledger import OwnChange
+from models.tier import GrowthEntry, Membership
+from resolvers.programme import InForce
+
+
+async def grow(
+    member_id: UUID,
+    *,
+    amount: int,
+    kind: GrowthEntryKind,
+    cause_kind: str,
+    cause_id: UUID,
+    key: str,
+    now: datetime,
+    zone: tzinfo,
+    table: InForce[TierTable],
+) -> GrowthEntry | None:
+    """Add ``amount`` growth value (0 or more) and lift the member at once, as far as it carries.
+
+    Returns None when nothing was added: the amount is 0, or the key has its entry already.
+    """
+    assert amount >= 0, f"growth of {amount}"
+    if amount == 0:
+        return None
+    entry = await ledger.append(
+        member_id,
+        amount=amount,
+        kind=kind,
+        cause_kind=cause_kind,
+        cause_id=cause_id,
+        key=key,
+        at=now,
+        version_id=table.version_id,
+    )
+    if entry is not None:
+        membership = await Membership.get(member_id=member_id)
+        change = after_growth(table.rules, current_code=membership.tier_code, growth=entry.balance_after)
+        await follow(member_id, change, now=now, zone=zone, table=table)
+    return entry
+
+
+async def reverse_growth(
+    member_id: UUID, *, cause_id: UUID, key: str, now: datetime, zone: tzinfo, table: InForce[TierTable]
+) -> GrowthEntry | None:
+    """Take back what an order earned and is left of it, at most what the member has.
+
+    The tier falls only if its upgrade rested on the refunded orders. Returns None when there was nothing to take, or
+    the key has its entry already.
+    """
+    membership = await Membership.get(member_id=member_id)
+    amount = min(await ledger.left_of(member_id, cause_id), membership.growth_value)
+    if amount <= 0:
+        return None
+    entry = await ledger.append(
+        member_id,
+        amount=-amount,
+        kind=GrowthEntryKind.EARN_REVERSAL,
+        cause_kind="order",
+        cause_id=cause_id,
+        key=key,
+        at=now,
+        version_id=table.version_id,
+    )
+    if entry is not None:
+        await _fall(member_id, membership.tier_code, entry.balance_after, now=now, zone=zone, table=table)
+    return entry
+
+
+async def _fall(
+    member_id: UUID, current_code: str, growth: int, *, now: datetime, zone: tzinfo, table: InForce[TierTable]
+) -> None:
+    current = table.rules.find(current_code)
+    if current is None:
+        return
+    base, rises = _since_period(await ledger.own_changes(member_id))
+    carrying = [rise.backing for rise in rises if rise.threshold >= current.threshold or rise.to_code == current_code]
+    if base == current_code or not carrying:
+        return
+    floor_code = _highest(table.rules, [base, *(rise.to_code for rise in rises if rise.backing >= rise.threshold)])
+    backing = max(carrying)
+    change = after_refund(table.rules, current_code=current_code, growth=growth, backing=backing, floor_code=floor_code)
+    await follow(member_id, change, now=now, zone=zone, table=table, backing=backing, floor=floor_code)
+
+
+def _since_period(changes: Sequence[OwnChange]) -> tuple[str | None, Sequence[OwnChange]]:
+    """The tier in which the last ended keep period left the member, and the rises since."""
+    ends = [at for at, change in enumerate(changes) if change.reason is TierChangeReason.PERIOD_END]
+    if not ends:
+        return None, changes
+    return changes[ends[-1]].to_code, changes[ends[-1] + 1 :]
+
+
+def _highest(table: TierTable, codes: Sequence[str | None]) -> str | None:
+    known = [code for code in codes if code is not None and table.find(code)]
+    return max(known, key=table.rank, default=None)
+
+
+async def follow(
+    member_id: UUID,
+    change: TierChange | None,
+    *,
+    now: datetime,
+    zone: tzinfo,
+    table: InForce[TierTable],
+    **inputs: int | str | None,
+) -> None:
+    """Carry out a decided change of tier, if there is one, and keep what decided it."""
+    if change is None:
+        return
+    level = table.rules.level(change.to_code)
+    await ledger.change_tier(
+        member_id,
+        from_code=change.from_code,
+        to_code=change.to_code,
+        reason=change.reason,
+        inputs={"growth": change.growth, "threshold": level.threshold, **inputs},
+        keep_until=period_end(level, started_at=now, zone=zone),
+        version_id=table.version_id,
+        at=now,
+    )
