@@ -22,6 +22,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 JWT_KEY_BYTES = 32
+SEAL_KEY_BYTES = 32
 OWNER_PASSWORD_LENGTH = 12
 WELL_KNOWN_PASSWORDS = frozenset({"password", "changeme", "youli", "admin", "owner", "123456", "12345678", "demo"})
 TENCENT_HOSTS = {
@@ -30,7 +31,7 @@ TENCENT_HOSTS = {
     "wecom_base_url": frozenset({"qyapi.weixin.qq.com"}),
 }
 DEVELOPMENT_KID = "development"
-KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class SettingsRefused(Exception):
@@ -47,9 +48,7 @@ def parse_keys(text: str) -> dict[str, str]:
     for part in text.split(","):
         kid, colon, secret = part.strip().partition(":")
         if not colon or not KID.fullmatch(kid):
-            raise ValueError(
-                "write it as kid:secret,older-kid:older-secret with kids of letters, digits, '.', '_', '-'"
-            )
+            raise ValueError("write it as kid:secret,older-kid:older-secret with kids of letters, digits, '_' and '-'")
         if kid in keys:
             raise ValueError(f"the kid {kid} stands there twice")
         if len(secret.encode()) < JWT_KEY_BYTES:
@@ -58,15 +57,46 @@ def parse_keys(text: str) -> dict[str, str]:
     return keys
 
 
-def parse_key_bytes(text: str) -> bytes:
-    """32 bytes written in URL-safe base64."""
+def parse_seal_keys(text: str) -> dict[str, bytes]:
+    """``kid1:base64,kid0:base64`` as ``{kid: 32 bytes}``, in the order given: the first seals, all of them open."""
+    keys: dict[str, bytes] = {}
+    for part in text.split(","):
+        kid, colon, written = part.strip().partition(":")
+        if not colon or not KID.fullmatch(kid):
+            raise ValueError("write it as kid:key,older-kid:older-key with kids of letters, digits, '_' and '-'")
+        if kid in keys:
+            raise ValueError(f"the kid {kid} stands there twice")
+        try:
+            keys[kid] = base64.b64decode(written + "=" * (-len(written) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"the key of {kid} is not URL-safe base64") from error
+        if len(keys[kid]) != SEAL_KEY_BYTES:
+            raise ValueError(f"the key of {kid} has {len(keys[kid])} bytes, and {SEAL_KEY_BYTES} are needed")
+    return keys
+
+
+def parse_pay_keys(text: str) -> dict[str, str]:
+    """``{"serial": "PEM text or path", …}`` as ``{serial: PEM text}``: the first is asked for, all of them verify."""
     try:
-        key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("write 32 random bytes in URL-safe base64") from error
-    if len(key) != 32:
-        raise ValueError(f"this is {len(key)} bytes; 32 random bytes in URL-safe base64 are needed")
-    return key
+        written = json.loads(text)
+    except ValueError as error:
+        raise ValueError('write JSON: {"PUB_KEY_ID_…": "/path/to/key.pem"}') from error
+    if not isinstance(written, dict) or not written or not all(isinstance(value, str) for value in written.values()):
+        raise ValueError('write JSON: {"PUB_KEY_ID_…": "/path/to/key.pem"}')
+    return {str(serial): pem_text(value) for serial, value in written.items()}
+
+
+def pem_text(text: str) -> str:
+    """The PEM text itself, or the one in the file the text names."""
+    if "-----BEGIN" in text:
+        return text
+    try:
+        content = Path(text).expanduser().read_text()
+    except (OSError, ValueError) as error:
+        raise ValueError("this is neither a PEM text nor the path of a readable file") from error
+    if "-----BEGIN" not in content:
+        raise ValueError("the file holds no PEM text")
+    return content
 
 
 class Settings(BaseSettings):
@@ -87,9 +117,9 @@ class Settings(BaseSettings):
     database_pool: int = Field(10, ge=1, le=200)
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
 
-    wechat_api_base_url: str | None = Field(None, validation_alias="WECHAT_API_BASE_URL")
-    wechat_pay_base_url: str | None = Field(None, validation_alias="WECHAT_PAY_BASE_URL")
-    wecom_base_url: str | None = Field(None, validation_alias="WECOM_BASE_URL")
+    wechat_api_base_url: str = Field("https://api.weixin.qq.com", validation_alias="WECHAT_API_BASE_URL")
+    wechat_pay_base_url: str = Field("https://api.mch.weixin.qq.com", validation_alias="WECHAT_PAY_BASE_URL")
+    wecom_base_url: str = Field("https://qyapi.weixin.qq.com", validation_alias="WECOM_BASE_URL")
     wechat_through_proxy: bool = False
     wechat_app_id: str | None = None
     wechat_app_secret: SecretStr | None = None
@@ -97,23 +127,22 @@ class Settings(BaseSettings):
     wechat_mch_serial: str | None = None
     wechat_mch_private_key: SecretStr | None = None
     wechat_api_v3_key: SecretStr | None = None
-    wechat_pay_public_key_id: str | None = None
-    wechat_pay_public_key: str | None = None
+    wechat_pay_keys: str | None = None
 
     member_jwt_keys: SecretStr | None = None
     operator_jwt_keys: SecretStr | None = None
-    session_key_secret: SecretStr | None = None
-    phone_index_key: SecretStr | None = None
+    seal_keys: SecretStr | None = None
     member_access_ttl_s: int = Field(2 * 3600, ge=60, le=86_400)
     member_refresh_ttl_s: int = Field(30 * 86_400, ge=3600, le=400 * 86_400)
     operator_access_ttl_s: int = Field(15 * 60, ge=60, le=86_400)
     operator_refresh_ttl_s: int = Field(14 * 86_400, ge=3600, le=400 * 86_400)
 
+    pay_window_s: int = Field(15 * 60, ge=5 * 60, le=86_400)
+
     owner_login: str = Field("owner", min_length=3, max_length=64)
     owner_password: SecretStr | None = None
 
     introspection: bool | None = None
-    max_body_bytes: int = Field(256 * 1024, ge=16 * 1024, le=16 * 1024 * 1024)
     trusted_proxies: str = "127.0.0.1,::1"
     shutdown_grace_s: int = Field(15, ge=1, le=600)
     metrics_token: SecretStr | None = None
@@ -177,19 +206,11 @@ class Settings(BaseSettings):
             parse_keys(value.get_secret_value())
         return value
 
-    @field_validator("session_key_secret")
+    @field_validator("seal_keys")
     @classmethod
-    def _rotating_bytes(cls, value: SecretStr | None) -> SecretStr | None:
+    def _sealing(cls, value: SecretStr | None) -> SecretStr | None:
         if value:
-            for part in value.get_secret_value().split(","):
-                parse_key_bytes(part.strip())
-        return value
-
-    @field_validator("phone_index_key")
-    @classmethod
-    def _bytes(cls, value: SecretStr | None) -> SecretStr | None:
-        if value:
-            parse_key_bytes(value.get_secret_value())
+            parse_seal_keys(value.get_secret_value())
         return value
 
     @field_validator("trusted_proxies")
@@ -202,20 +223,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"{part.strip()!r} is no address or network; write 10.0.0.0/8,127.0.0.1") from error
         return value
 
-    @field_validator("wechat_mch_private_key", "wechat_pay_public_key", mode="before")
+    @field_validator("wechat_mch_private_key")
     @classmethod
-    def _pem_or_path(cls, value: Any) -> Any:
-        """A PEM text, or the path of a file that holds one."""
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if not isinstance(text, str) or "-----BEGIN" in text:
-            return value
-        try:
-            text = Path(text).expanduser().read_text()
-        except OSError as error:
-            raise ValueError("this is neither a PEM text nor the path of a readable file") from error
-        if "-----BEGIN" not in text:
-            raise ValueError("the file holds no PEM text")
-        return text
+    def _private_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return SecretStr(pem_text(value.get_secret_value())) if value else None
+
+    @field_validator("wechat_pay_keys")
+    @classmethod
+    def _public_keys(cls, value: str | None) -> str | None:
+        if value:
+            parse_pay_keys(value)
+        return value
 
     @field_validator("wechat_api_v3_key")
     @classmethod
@@ -230,7 +248,7 @@ class Settings(BaseSettings):
 
     def _wechat_problems(self) -> list[tuple[str, str]]:
         wanted = ("wechat_app_id", "wechat_app_secret", "wechat_mch_id", "wechat_mch_serial", "wechat_mch_private_key",
-                  "wechat_api_v3_key", "wechat_pay_public_key_id", "wechat_pay_public_key")  # fmt: skip
+                  "wechat_api_v3_key", "wechat_pay_keys")  # fmt: skip
         missing = [name for name in wanted if getattr(self, name) is None]
         if not self.production and len(missing) == len(wanted):
             return []
@@ -240,12 +258,12 @@ class Settings(BaseSettings):
 
     def _production_problems(self) -> list[tuple[str, str]]:
         problems: list[tuple[str, str]] = []
-        for name in ("member_jwt_keys", "operator_jwt_keys", "session_key_secret", "phone_index_key"):
+        for name in ("member_jwt_keys", "operator_jwt_keys", "seal_keys"):
             if getattr(self, name) is None:
                 problems.append((name, "production needs a key of its own; development keys are refused"))
-        for name in ("member_jwt_keys", "operator_jwt_keys"):
+        for name in ("member_jwt_keys", "operator_jwt_keys", "seal_keys"):
             text: SecretStr | None = getattr(self, name)
-            if text and DEVELOPMENT_KID in parse_keys(text.get_secret_value()):
+            if text and f"{DEVELOPMENT_KID}:" in text.get_secret_value():
                 problems.append((name, "holds a development key"))
         if self.member_jwt_keys and self.operator_jwt_keys:
             ours = set(parse_keys(self.member_jwt_keys.get_secret_value()).values())
@@ -265,9 +283,7 @@ class Settings(BaseSettings):
             problems.append(("public_url", "must begin with https://"))
         return problems
 
-    def _platform_problems(self, url: str | None, hosts: frozenset[str]) -> list[str]:
-        if url is None:
-            return []
+    def _platform_problems(self, url: str, hosts: frozenset[str]) -> list[str]:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if _is_loopback(host):
@@ -382,8 +398,7 @@ def with_development_secrets(settings: Settings) -> Settings:
     wanted = {
         "member_jwt_keys": lambda: f"{DEVELOPMENT_KID}:{secrets.token_urlsafe(JWT_KEY_BYTES)}",
         "operator_jwt_keys": lambda: f"{DEVELOPMENT_KID}:{secrets.token_urlsafe(JWT_KEY_BYTES)}",
-        "session_key_secret": lambda: secrets.token_urlsafe(32),
-        "phone_index_key": lambda: secrets.token_urlsafe(32),
+        "seal_keys": lambda: f"{DEVELOPMENT_KID}:{secrets.token_urlsafe(SEAL_KEY_BYTES)}",
         "owner_password": lambda: secrets.token_urlsafe(12),
     }
     missing = [name for name in wanted if name not in kept]
@@ -394,3 +409,13 @@ def with_development_secrets(settings: Settings) -> Settings:
             json.dump(kept, file, indent=2)
     unset = {name: SecretStr(kept[name]) for name in wanted if getattr(settings, name) is None}
     return settings.model_copy(update=unset)
+
+
+def effective() -> Settings:
+    """The settings of the environment, in development with the secrets of the data folder.
+
+    Raises:
+        SettingsRefused: they do not allow a start.
+    """
+    settings = load()
+    return settings if settings.production else with_development_secrets(settings)

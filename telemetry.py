@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
@@ -26,10 +27,12 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+import processes
 from models.asyncpg_backend import SqlCount, sql_count
 from models.ids import new_secret
 
@@ -86,6 +89,9 @@ _backlog = Gauge(
     "youli_outbox_due", "Outbox entries that are due and not delivered yet.", multiprocess_mode="livemostrecent"
 )
 
+# When a counter was made is of no use to anybody and doubles the page.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 log = structlog.get_logger("youli")
 
 
@@ -118,9 +124,8 @@ class RequestLog:
             await self._app(scope, receive, with_request_id)
         except Exception as error:
             state["outcome"] = "bug"
+            # Starlette has answered by now and raises it again for whoever writes it down: that is here.
             log.error("bug", exc_info=error)
-            if status == 0:
-                await _internal(with_request_id, request_id)
         except BaseException:
             state["outcome"] = "cancelled"
             raise
@@ -198,7 +203,12 @@ def backlog_seen(due_count: int) -> None:
 def exposition() -> tuple[bytes, str]:
     """The metrics of all processes of this server in Prometheus' text format, and its media type."""
     registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is not None:
+        # What a worker counted stays true after its end; the connections it had do not.
+        for kept in Path(folder).glob("gauge_live*_*.db"):
+            if processes.birth(int(kept.stem.rpartition("_")[2])) is None:
+                kept.unlink(missing_ok=True)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST
@@ -238,9 +248,8 @@ def configure_logs(*, level: str, as_json: bool, stream: TextIO = sys.stderr) ->
     root.setLevel(level.upper())
     for noisy in ("httpx", "httpcore", "asyncio", "tortoise"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
-    for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(own).handlers.clear()
-        logging.getLogger(own).propagate = True
+    # Our own line says more than uvicorn's access log.
+    logging.getLogger("uvicorn.access").propagate = False
 
 
 def _discreet(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -273,11 +282,3 @@ def _door(path: str) -> str:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-async def _internal(send: Send, request_id: str) -> None:
-    error = {"message": "Internal error", "extensions": {"code": "INTERNAL", "requestId": request_id}}
-    body = orjson.dumps({"errors": [error]})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -165,6 +165,12 @@ async def changed(sql: str, values: Sequence[object] = ()) -> int:
     return count
 
 
+def pool_counts() -> tuple[int, int]:
+    """How many connections this process has open, and how many of them are idle."""
+    pool = get_connections().get("default")._pool
+    return (0, 0) if pool is None else (pool.get_size(), pool.get_idle_size())
+
+
 async def migrate() -> list[str]:
     """Apply what is pending, under a lock so that only one process does it. Returns the names applied."""
     client = _client()
@@ -189,3 +195,11 @@ async def pending_migrations() -> list[str]:
 def _executor() -> MigrationExecutor:
     store = {"models": list(MODULES), "default_connection": "default", "migrations": "models.migrations"}
     return MigrationExecutor(_client(), {"store": store})
+
+
+@asynccontextmanager
+async def savepoint() -> AsyncIterator[None]:
+    """A part of the running transaction that may fail alone: raising inside undoes only what was done inside."""
+    assert in_transaction(), "a savepoint is a part of a transaction"
+    async with _client()._in_transaction():
+        yield

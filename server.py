@@ -1,0 +1,442 @@
+"""How it starts: the composition root (settings to dependencies to application) and the command line."""
+
+import asyncio
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Annotated, NoReturn
+from zoneinfo import ZoneInfo
+
+import httpx
+import orjson
+import structlog
+import typer
+import uvicorn
+from pydantic import SecretStr
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from uvicorn.supervisors import Multiprocess
+
+import processes
+import settings as configuration
+import surroundings
+import telemetry
+from cache import engine as valkey
+from hooks.health import health_routes
+from models import engine as database
+from models import postgres
+from resolvers.clock import SystemClock
+from resolvers.deps import Deps
+from resolvers.prepare import prepare
+from resolvers.seal import Seal
+from resolvers.token import TokenIssuer
+from schema.committed_sdl import write_sdl
+from schema.http import graphql_routes
+from schema.operator import operator_endpoint
+from schema.shop import shop_endpoint
+from settings import Settings
+from wechat.login import LoginClient
+from wechat.mini import MiniProgramHost
+from wechat.pay import PayClient
+from wechat.pay_types import PayConfig
+
+POOL_WATCH_S = 5.0
+REQUEST_BODY_BYTES = 1024 * 1024
+MEMBER_AUDIENCE = "member"
+OPERATOR_AUDIENCE = "operator"
+
+log = structlog.get_logger("youli")
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+# --- settings to dependencies -------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
+    """Everything a verb needs, with the database open, for as long as the block runs."""
+    assert settings.database_url is not None, "the engines are found before the dependencies are made"
+    assert settings.redis_url is not None, "the engines are found before the dependencies are made"
+    redis = valkey.connect(settings.redis_url.get_secret_value())
+    clock = SystemClock()
+    notify = f"{settings.public_address}/hooks/wechat"
+    async with (
+        database.database(settings.database_url.get_secret_value(), pool_size=settings.database_pool),
+        httpx.AsyncClient(limits=httpx.Limits(max_connections=100, max_keepalive_connections=20)) as http,
+    ):
+        host = MiniProgramHost(http, base_url=settings.wechat_api_base_url)
+        yield Deps(
+            clock=clock,
+            zone=ZoneInfo(settings.shop_zone),
+            redis=redis,
+            login=LoginClient(host, appid=_given(settings.wechat_app_id), secret=_secret(settings.wechat_app_secret)),
+            pay=PayClient(_merchant(settings), http, base_url=settings.wechat_pay_base_url, now=clock.now),
+            pay_notify_url=f"{notify}/pay",
+            refund_notify_url=f"{notify}/refund",
+            member_tokens=TokenIssuer(
+                configuration.parse_keys(_secret(settings.member_jwt_keys)),
+                audience=MEMBER_AUDIENCE,
+                ttl=timedelta(seconds=settings.member_access_ttl_s),
+            ),
+            operator_tokens=TokenIssuer(
+                configuration.parse_keys(_secret(settings.operator_jwt_keys)),
+                audience=OPERATOR_AUDIENCE,
+                ttl=timedelta(seconds=settings.operator_access_ttl_s),
+            ),
+            seal=Seal(configuration.parse_seal_keys(_secret(settings.seal_keys))),
+            pay_window=timedelta(seconds=settings.pay_window_s),
+        )
+    await redis.aclose()
+
+
+def _merchant(settings: Settings) -> PayConfig:
+    keys = configuration.parse_pay_keys(_given(settings.wechat_pay_keys))
+    return PayConfig(
+        appid=_given(settings.wechat_app_id),
+        mchid=_given(settings.wechat_mch_id),
+        private_key_pem=_secret(settings.wechat_mch_private_key),
+        serial=_given(settings.wechat_mch_serial),
+        apiv3_key=_secret(settings.wechat_api_v3_key),
+        verifying_keys=keys,
+        preferred_serial=next(iter(keys)),
+    )
+
+
+def _given(value: str | None) -> str:
+    assert value is not None, "checked when the settings were loaded, or filled in from the sandbox"
+    return value
+
+
+def _secret(value: SecretStr | None) -> str:
+    return _given(value.get_secret_value() if value is not None else None)
+
+
+# --- dependencies to application ----------------------------------------------------------------------------------
+
+
+def application() -> telemetry.App:
+    """The ASGI application of one server process; uvicorn calls this in each."""
+    settings = configuration.effective()
+    _configure_logs(settings)
+    _end_with_parent()
+    return telemetry.RequestLog(build(settings))
+
+
+def build(settings: Settings) -> Starlette:
+    """The application: its routes are made when it starts, from the dependencies that are open by then."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with dependencies(settings) as deps:
+
+            async def redis_answers() -> None:
+                await deps.redis.ping()
+
+            app.router.routes.extend(
+                [
+                    *graphql_routes("/graphql", shop_endpoint(deps, development=settings.introspection_on)),
+                    *graphql_routes("/admin/graphql", operator_endpoint(deps, development=settings.introspection_on)),
+                    *health_routes(
+                        {"database": _database_answers, "redis": redis_answers, "migrations": _Migrations()},
+                        telemetry.exposition,
+                        metrics_token=_secret(settings.metrics_token) if settings.metrics_token else None,
+                        metrics_open=not settings.production,
+                    ),
+                ]
+            )
+            watch = asyncio.create_task(_watch_pool())
+            yield
+            watch.cancel()
+
+    return Starlette(
+        lifespan=lifespan,
+        max_body_size=REQUEST_BODY_BYTES,
+        exception_handlers={Exception: _internal, 404: _nothing_here},
+    )
+
+
+def _configure_logs(settings: Settings) -> None:
+    as_json = settings.log_format == "json" or (
+        settings.log_format == "auto" and (settings.production or not sys.stderr.isatty())
+    )
+    telemetry.configure_logs(level=settings.log_level, as_json=as_json)
+
+
+def _end_with_parent() -> None:
+    """A worker process ends as on SIGTERM when its supervisor is gone, even by ``kill -9``."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+async def _database_answers() -> None:
+    await database.rows("SELECT 1")
+
+
+class _Migrations:
+    """Whether the database has every migration of this program; once it has, nobody takes one away."""
+
+    def __init__(self) -> None:
+        self._complete = False
+
+    async def __call__(self) -> None:
+        if not self._complete:
+            pending = await database.pending_migrations()
+            if pending:
+                raise surroundings.StartRefused(f"pending: {', '.join(pending)}")
+            self._complete = True
+
+
+async def _watch_pool() -> None:
+    while True:
+        open_count, idle_count = database.pool_counts()
+        telemetry.pool_seen(open_count=open_count, idle_count=idle_count)
+        await asyncio.sleep(POOL_WATCH_S)
+
+
+async def _internal(request: Request, _: Exception) -> Response:
+    error = {
+        "message": "Internal error",
+        "extensions": {"code": "INTERNAL", "requestId": request.scope["state"]["request_id"]},
+    }
+    return Response(orjson.dumps({"errors": [error]}), status_code=500, media_type="application/json")
+
+
+async def _nothing_here(_: Request, __: Exception) -> Response:
+    error = {"message": "Nothing here. The doors are /graphql and /admin/graphql.", "extensions": {"code": "NOT_FOUND"}}
+    return Response(orjson.dumps({"errors": [error]}), status_code=404, media_type="application/json")
+
+
+# --- serving ------------------------------------------------------------------------------------------------------
+
+
+async def complete(settings: Settings) -> None:
+    """Nothing is missing in the database.
+
+    Raises:
+        surroundings.StartRefused: a migration is pending, or a declared constraint, index or trigger is not there.
+    """
+    async with database.database(_secret(settings.database_url), pool_size=2):
+        pending = await database.pending_migrations()
+        if pending:
+            raise surroundings.StartRefused(f"Migrations are pending: {', '.join(pending)}. Run `make migrate` first.")
+        problems = await database.catalogue_problems()
+        if problems:
+            raise surroundings.StartRefused(
+                "The database is not as declared:\n" + "\n".join(f"  {line}" for line in problems)
+            )
+
+
+async def brought_up_to_date(settings: Settings) -> list[str]:
+    """Apply pending migrations and publish the first version of each programme. Returns the migrations applied."""
+    async with database.database(_secret(settings.database_url), pool_size=2):
+        applied = await database.migrate()
+        await prepare(SystemClock().now())
+        return applied
+
+
+class _Announcing(uvicorn.Server):
+    """Says that it is there once it listens."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            await asyncio.to_thread(self._announce)
+
+
+def listen(settings: Settings, listener: socket.socket, *, workers: int, announce: Callable[[], None]) -> None:
+    """Serve until told to stop; then requests under way have ``shutdown_grace_s`` to end."""
+    config = uvicorn.Config(
+        "server:application",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
+    if workers == 1:
+        server = _Announcing(config, announce)
+        server.run(sockets=[listener])
+        if not server.started:
+            raise surroundings.StartRefused("The server did not start; the log above says why.")
+        return
+    folder = settings.data_dir / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    announce()
+    Multiprocess(config, sockets=[listener]).run()
+
+
+# --- the command line ---------------------------------------------------------------------------------------------
+
+
+@cli.command()
+def run() -> None:
+    """Set everything up and serve: engines, migrations, demo data, sandbox WeChat, server with its worker."""
+    settings = configuration.effective()
+    if "MAKELEVEL" in os.environ:
+        processes.die_with_parent(signal.SIGTERM)
+    _configure_logs(settings)
+    with surroundings.claimed_port(settings) as listener, surroundings.provided(settings) as settings:
+        asyncio.run(surroundings.reachable(settings))
+        asyncio.run(brought_up_to_date(settings))
+        asyncio.run(complete(settings))
+        listen(settings, listener, workers=1, announce=lambda: _welcome(settings))
+
+
+@cli.command()
+def serve(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
+) -> None:
+    """Serve. Refuses when a migration is pending or a declared constraint is missing."""
+    settings = configuration.effective()
+    _configure_logs(settings)
+    with surroundings.claimed_port(settings) as listener, surroundings.provided(settings) as settings:
+        asyncio.run(surroundings.reachable(settings))
+        asyncio.run(complete(settings))
+        listen(
+            settings, listener, workers=workers, announce=lambda: log.info("serving", address=settings.public_address)
+        )
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the newest migration, under a lock."""
+    settings = configuration.effective()
+    _configure_logs(settings)
+    with surroundings.provided(settings, platform=False) as settings:
+        asyncio.run(surroundings.reachable(settings))
+        applied = asyncio.run(brought_up_to_date(settings))
+        asyncio.run(complete(settings))
+    typer.echo(
+        f"Applied: {', '.join(applied)}" if applied else "Nothing to do: the database is at the newest migration."
+    )
+
+
+@cli.command()
+def doctor() -> None:
+    """Show the effective settings without secrets, the engines, pending migrations and what the catalogue lacks."""
+    settings = configuration.effective()
+    _configure_logs(settings)
+    typer.echo("Settings")
+    for name, value in settings.described().items():
+        typer.echo(f"  {name:32} {value}")
+    with surroundings.provided(settings, platform=False) as settings:
+        asyncio.run(surroundings.reachable(settings))
+        problems = asyncio.run(_examination(settings))
+    raise typer.Exit(1 if problems else 0)
+
+
+async def _examination(settings: Settings) -> list[str]:
+    problems: list[str] = []
+    typer.echo("Engines")
+    async with database.database(_secret(settings.database_url), pool_size=2):
+        version = (await database.rows("SELECT version()"))[0]["version"]
+        typer.echo(f"  PostgreSQL   {version.split(' on ')[0]}")
+        redis = valkey.connect(_secret(settings.redis_url))
+        try:
+            about = await redis.info("server")
+            name = about.get("server_name", "redis")
+            typer.echo(f"  {name.capitalize():12} {about.get(f'{name}_version', about['redis_version'])}")
+        except (OSError, RedisError) as error:
+            problems.append(f"Redis does not answer: {error}")
+        finally:
+            await redis.aclose()
+        problems += [f"pending migration: {name}" for name in await database.pending_migrations()]
+        if not problems:
+            problems += await database.catalogue_problems()
+    typer.echo("Findings")
+    for problem in problems or ["nothing: every migration is applied, every declared constraint is there"]:
+        typer.echo(f"  {problem}")
+    return problems
+
+
+@cli.command()
+def sandbox() -> None:
+    """Run only the sandbox WeChat, until Ctrl-C."""
+    settings = configuration.load()
+    if settings.production:
+        raise surroundings.StartRefused("There is no sandbox in production.")
+    _configure_logs(settings)
+    with surroundings.sandbox(settings) as running:
+        typer.echo(
+            f"Sandbox WeChat: {running.address['url']}   its operator's side: {running.address['url']}/_sandbox/"
+        )
+        while running.alive():
+            signal.pause()
+
+
+@cli.command()
+def schema() -> None:
+    """Write the committed SDL of both schemas."""
+    write_sdl()
+
+
+def _welcome(settings: Settings) -> None:
+    address = settings.public_address
+    typer.echo(f"""
+  Youli is open.
+
+    shop API       {address}/graphql         (in a browser: GraphiQL)
+    operator API   {address}/admin/graphql
+""")
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """The command line. Exit codes: 0 done, 1 refused, 2 wrong settings or wrong use, 130 interrupted."""
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is not signal.SIG_IGN:
+            signal.signal(sign, _leave)
+    try:
+        cli()
+    except configuration.SettingsRefused as refused:
+        lines = "\n".join(f"  {name}: {problem}" for name, problem in refused.problems)
+        sys.stderr.write(f"These settings do not allow a start:\n{lines}\n")
+        sys.exit(2)
+    except (surroundings.StartRefused, processes.StartFailed, postgres.EngineMissing, valkey.EngineMissing) as refused:
+        sys.stderr.write(f"{refused}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    # Under its own name, as the worker processes know it, so that there is one of everything.
+    from server import main as named_main
+
+    named_main()
