@@ -5,19 +5,32 @@ databases of its own, and takes a Redis database number of its own.
 """
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
 
 import asyncpg
+import httpx
 import pytest
 import pytest_asyncio
 
 from cache import engine as valkey
+from loyalty.rights import Role
+from loyalty.session import MEMBER_ACCESS_TTL, OPERATOR_ACCESS_TTL
 from models import engine, postgres
+from models.member import Member
 from resolvers.clock import SetClock
+from resolvers.deps import Deps
 from resolvers.prepare import prepare
+from resolvers.seal import Seal
+from resolvers.token import TokenIssuer
+from tests.doors import Bearer, Door, bearer, doors_app, make_member, make_operator
+from tests.sandbox_server import SandboxControl, sandbox_served
+from wechat.login import LoginClient
+from wechat.mini import MiniProgramHost
+from wechat.pay import PayClient
 
 _engines = pytest.StashKey[dict[str, Any]]()
 
@@ -117,3 +130,87 @@ async def store(store_url: str) -> AsyncIterator[None]:
 def clock() -> SetClock:
     """A clock that a test moves by hand."""
     return SetClock(datetime(2026, 11, 20, 4, 0, tzinfo=UTC))
+
+
+@pytest.fixture(scope="session")
+def wechat_url() -> Iterator[str]:
+    """The base address of this worker's sandbox WeChat, for all of WeChat's hosts."""
+    with sandbox_served() as base_url:
+        yield base_url
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def wechat(wechat_url: str, clock: SetClock) -> AsyncIterator[SandboxControl]:
+    """The sandbox with everything forgotten, its clock set to the store's; it runs on from there."""
+    control = SandboxControl(wechat_url)
+    await control.reset()
+    await control.post("clock/set", at=clock.now().isoformat())
+    yield control
+    await control.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def deps(store: None, clock: SetClock, redis_url: str, wechat: SandboxControl) -> AsyncIterator[Deps]:
+    """What verbs are given: the worker's store, an empty Redis, the sandbox WeChat and a clock that is set.
+
+    Change one with ``dataclasses.replace(deps, ...)``.
+    """
+    redis = valkey.connect(redis_url)
+    await redis.flushdb()
+    pay_config = await wechat.pay_config()
+    app = await wechat.config()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        host = MiniProgramHost(http, base_url=wechat.base_url)
+        yield Deps(
+            clock=clock,
+            zone=ZoneInfo("Asia/Shanghai"),
+            redis=redis,
+            login=LoginClient(host, appid=app["appid"], secret=app["secret"]),
+            pay=PayClient(pay_config, http, base_url=wechat.base_url, now=clock.now),
+            pay_notify_url="https://store.test/hooks/wechat/pay",
+            refund_notify_url="https://store.test/hooks/wechat/refund",
+            member_tokens=TokenIssuer({"m1": "m" * 32}, audience="member", ttl=MEMBER_ACCESS_TTL),
+            operator_tokens=TokenIssuer({"o1": "o" * 32}, audience="operator", ttl=OPERATOR_ACCESS_TTL),
+            seal=Seal({"s1": b"s" * 32}),
+            pay_window=timedelta(minutes=30),
+        )
+    await redis.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def doors(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of both endpoints, without a socket."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(doors_app(deps)), base_url="http://store.test") as http:
+        yield http
+
+
+@pytest.fixture
+def shop(doors: httpx.AsyncClient) -> Door:
+    """The members' door: ``await shop.ask(document, variables, token=await member_token())``."""
+    return Door(doors, "/graphql")
+
+
+@pytest.fixture
+def admin(doors: httpx.AsyncClient) -> Door:
+    """The operators' door: ``await admin.ask(document, variables, token=await operator_token(Role.OWNER))``."""
+    return Door(doors, "/admin/graphql")
+
+
+@pytest.fixture
+def member_token(deps: Deps) -> Callable[..., Awaitable[Bearer]]:
+    """Makes an access token of a new member (with the given fields), or of the given one; ``.subject_id`` is theirs."""
+
+    async def make(member: Member | None = None, **fields: Any) -> Bearer:
+        return await bearer(deps, member or await make_member(deps, **fields))
+
+    return make
+
+
+@pytest.fixture
+def operator_token(deps: Deps) -> Callable[..., Awaitable[Bearer]]:
+    """Makes an access token of a new operator with a role; ``.subject_id`` is theirs."""
+
+    async def make(role: str = Role.OWNER, **fields: Any) -> Bearer:
+        return await bearer(deps, await make_operator(deps, role, **fields))
+
+    return make
