@@ -28,3 +28,17 @@ class CheckIn(Row):
     class Meta:
         table = "check_in"
         unique_together = (("member_id", "business_day"),)
+
+
+class ProtectedDay(Row):
+    """A missed day that protection covered, so that the streak of the check-in that follows it did not break."""
+
+    member_id: UUID
+    member = reference("Member")
+    business_day = fields.DateField()
+    check_in_id: UUID
+    check_in = reference("CheckIn")
+
+    class Meta:
+        table = "protected_day"
+        unique_together = (("member_id", "business_day"),)

@@ -22,7 +22,7 @@ class Membership(Model):
 
     class Meta:
         table = "membership"
-        indexes = (("tier_code",),)
+        indexes = (("tier_code", "growth_value"),)
 
 
 class GrowthEntry(Row):

@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
             options={
                 "table": "membership",
                 "app": "store",
-                "indexes": [Index(fields=["tier_code"])],
+                "indexes": [Index(fields=["tier_code", "growth_value"])],
                 "pk_attr": "member_id",
                 "table_description": "Where a member stands. ``growth_value`` is the sum of the growth entries, ``seq`` their count.",
             },
@@ -237,9 +237,8 @@ class Migration(migrations.Migration):
             options={
                 "table": "points_hold",
                 "app": "store",
-                "unique_together": (("cause_kind", "cause_id"),),
                 "pk_attr": "id",
-                "table_description": "Points promised to one order: ``pending`` until it is paid (``posted``) or closed (``released``), once.",
+                "table_description": "Points promised to one cause: ``pending`` until it is paid (``posted``) or closed (``released``), once.",
             },
             bases=["Row"],
         ),
@@ -814,6 +813,43 @@ class Migration(migrations.Migration):
                 "indexes": [Index(fields=["lot_id"])],
                 "pk_attr": "id",
                 "table_description": "How much of an entry went into (+) or came out of (-) a lot. Never changed (trigger).",
+            },
+            bases=["Row"],
+        ),
+        ops.CreateModel(
+            name="ProtectedDay",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),
+                (
+                    "member",
+                    fields.ForeignKeyField(
+                        "store.Member",
+                        source_field="member_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.RESTRICT,
+                    ),
+                ),
+                ("business_day", fields.DateField()),
+                (
+                    "check_in",
+                    fields.ForeignKeyField(
+                        "store.CheckIn",
+                        source_field="check_in_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.RESTRICT,
+                    ),
+                ),
+            ],
+            options={
+                "table": "protected_day",
+                "app": "store",
+                "unique_together": (("member_id", "business_day"),),
+                "pk_attr": "id",
+                "table_description": "A missed day that protection covered, so that the streak of the check-in that follows it did not break.",
             },
             bases=["Row"],
         ),

@@ -11,6 +11,7 @@ APPEND_ONLY = (
     "points_draw",
     "growth_entry",
     "tier_change",
+    "protected_day",
     "stock_entry",
     "audit_row",
     "order_event",
@@ -56,7 +57,7 @@ CHECKS = {
     },
     "payment_attempt": {"payment_attempt_total_positive": "total_fen >= 1"},
     "payment": {
-        "payment_outcome_known": "outcome IN ('settled', 'revived', 'late', 'second', 'mismatch')",
+        "payment_outcome_known": "outcome IN ('settled', 'revived', 'late', 'second')",
     },
     "refund": {
         "refund_amount_positive": "amount_fen >= 1",
@@ -66,6 +67,7 @@ CHECKS = {
 }
 
 INDEXES = (
+    "CREATE UNIQUE INDEX points_hold_live ON points_hold (cause_kind, cause_id) WHERE state IN ('pending', 'posted')",
     "CREATE UNIQUE INDEX payment_settles_order_once ON payment (order_id) WHERE outcome IN ('settled', 'revived')",
     "CREATE UNIQUE INDEX refund_returns_payment_once ON refund (payment_id)",
     "CREATE INDEX shop_order_close_due ON shop_order (close_due_at) WHERE close_due_at IS NOT NULL",
