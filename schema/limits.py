@@ -1,7 +1,7 @@
 """How much one request may ask for. Every bound is checked before anything runs; ``docs/api/http.md`` lists them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import (
@@ -43,6 +43,7 @@ DEPTH = 12
 ALIASES = 40
 DIRECTIVES = 40
 SELECTED_FIELDS = 1_000
+REPEATS = 20
 MUTATIONS = 5
 LIST_ITEMS = 500
 COST = 20_000
@@ -82,6 +83,7 @@ RULES_WITHOUT_INTROSPECTION: tuple[type[ASTValidationRule], ...] = (*RULES, NoSc
 @dataclass(slots=True)
 class _Shape:
     depth: int = 0
+    width: int = 0
     fields: int = 0
     aliases: int = 0
     directives: int = 0
@@ -90,14 +92,14 @@ class _Shape:
 def check_shape(document: DocumentNode) -> None:
     """Refuse a document that is too deep or selects too much, before validation spends time on it.
 
-    Fragments count as often as they are spread, so a small document cannot stand for a huge one. What asks for the
-    schema itself (``__schema``) counts as one field; graphql-core bounds it.
+    Fragments count as often as they are spread, so a small document cannot stand for a huge one. How deep the schema
+    itself (``__schema``) may be asked for is bounded by graphql-core.
 
     Raises:
         GraphQLError: naming the bound.
     """
     fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
-    known: dict[str, _Shape] = {}
+    known: dict[str, _Shape | None] = {}
     for definition in document.definitions:
         if not isinstance(definition, OperationDefinitionNode):
             continue
@@ -111,14 +113,15 @@ def check_shape(document: DocumentNode) -> None:
         ):
             if count > bound:
                 raise GraphQLError(f"The operation is too large: at most {bound} {what} are allowed.", definition)
-        if definition.operation is OperationType.MUTATION and len(definition.selection_set.selections) > MUTATIONS:
+        _check_repeats([definition.selection_set], fragments)
+        if definition.operation is OperationType.MUTATION and shape.width > MUTATIONS:
             raise GraphQLError(f"At most {MUTATIONS} mutations are allowed in one operation.", definition)
 
 
 def _shape(
     selections: SelectionSetNode,
     fragments: Mapping[str, FragmentDefinitionNode],
-    known: dict[str, _Shape],
+    known: dict[str, _Shape | None],
     nesting: int,
 ) -> _Shape:
     if nesting > _NESTING:
@@ -129,24 +132,56 @@ def _shape(
         level = 0
         if isinstance(selection, FieldNode):
             level = 1
+            total.width += 1
             total.fields += 1
             total.aliases += selection.alias is not None
-            if selection.selection_set and not selection.name.value.startswith("__"):
+            if selection.selection_set:
                 inner = _shape(selection.selection_set, fragments, known, nesting + 1)
+                if selection.name.value.startswith("__"):
+                    inner = replace(inner, depth=0)
         elif isinstance(selection, InlineFragmentNode):
             inner = _shape(selection.selection_set, fragments, known, nesting + 1)
         elif isinstance(selection, FragmentSpreadNode):
             name = selection.name.value
-            if name not in known and name in fragments:
-                # Stands for the fragment while it is measured: validation reports a fragment that spreads itself.
-                known[name] = _Shape()
-                known[name] = _shape(fragments[name].selection_set, fragments, known, nesting + 1)
-            inner = known.get(name, inner)
+            if name in fragments:
+                if name not in known:
+                    known[name] = None
+                    known[name] = _shape(fragments[name].selection_set, fragments, known, nesting + 1)
+                measured = known[name]
+                if measured is None:
+                    raise GraphQLError(f"Cannot spread fragment '{name}' within itself.", selection)
+                inner = measured
         total.depth = max(total.depth, level + inner.depth)
+        total.width += 0 if level else inner.width
         total.fields += inner.fields
         total.aliases += inner.aliases
         total.directives += len(selection.directives or ()) + inner.directives
     return total
+
+
+def _check_repeats(merged: Sequence[SelectionSetNode], fragments: Mapping[str, FragmentDefinitionNode]) -> None:
+    """Bound how often one field of the answer is written, because validation compares each time with every other."""
+    times: dict[str, int] = {}
+    below: dict[str, list[SelectionSetNode]] = {}
+    spread: set[str] = set()
+    stack = list(merged)
+    while stack:
+        for selection in stack.pop().selections:
+            if isinstance(selection, FieldNode):
+                name = (selection.alias or selection.name).value
+                times[name] = times.get(name, 0) + 1
+                if times[name] > REPEATS:
+                    raise GraphQLError(f"One field is written more than {REPEATS} times.", selection)
+                if selection.selection_set:
+                    below.setdefault(name, []).append(selection.selection_set)
+            elif isinstance(selection, InlineFragmentNode):
+                stack.append(selection.selection_set)
+            elif isinstance(selection, FragmentSpreadNode) and selection.name.value not in spread:
+                spread.add(selection.name.value)
+                if selection.name.value in fragments:
+                    stack.append(fragments[selection.name.value].selection_set)
+    for sets in below.values():
+        _check_repeats(sets, fragments)
 
 
 def cost_of(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> int:
