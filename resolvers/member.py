@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from loyalty.tier import TierChangeReason, TierLevel, after_publish
+from loyalty.tier import TierChangeReason, TierLevel, TierTable, after_publish, effective
 from models.engine import in_transaction
 from models.ids import new_id
 from models.points import PointsAccount
@@ -36,12 +36,12 @@ async def membership(member_id: UUID) -> Membership:
     return await Membership.get(member_id=member_id)
 
 
-async def tier_terms(member_id: UUID, now: datetime) -> TierLevel:
-    """The tier whose discount, points factor and benefits apply to the member at ``now``.
+async def tier_terms(member_id: UUID, table: TierTable, now: datetime) -> TierLevel:
+    """The level of ``table`` whose discount, points factor and benefits apply to the member at ``now``.
 
     A table that has come into force since the member was last seen counts already.
     """
-    table = (await tier_table(now)).rules
     standing = await Membership.get(member_id=member_id)
     change = after_publish(table, current_code=standing.tier_code, growth=standing.growth_value)
-    return table.level(change.to_code if change else standing.tier_code)
+    own_code = change.to_code if change else standing.tier_code
+    return effective(table, own_code=own_code, overlays=(), now=now)
