@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check race bench demo migrate schema verify doctor format lock venv hooks clean
+.PHONY: help run test check race audit bench demo migrate schema verify doctor format lock venv hooks clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ check: $(VENV)/.dev ## format, lint, types, import rules, house tests
 
 race: $(VENV)/.dev ## only the race tests, each with its control
 	@$(PY) -m pytest tests/races $(ARGS)
+
+audit: $(VENV)/.dev ## the GraphQL-over-HTTP audit of both endpoints (needs node and npm)
+	@$(PY) -m pytest -q -rs tests/schema/test_http_audit.py
 
 bench: $(VENV)/.dev ## measure, side by side with the ceilings
 	@$(PY) -m bench $(ARGS)
