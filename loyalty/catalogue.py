@@ -9,16 +9,21 @@ from enum import StrEnum
 
 from loyalty.refusal import Refusal
 
-MAX_NAME_LENGTH = 60
+MAX_CATEGORIES = 200
 MAX_CATEGORY_NAME_LENGTH = 20
+MAX_TITLE_LENGTH = 60
+MAX_SUBTITLE_LENGTH = 120
 MAX_DESCRIPTION_LENGTH = 5_000
-MAX_SKU_CODE_LENGTH = 40
-MAX_SKUS = 100
 MAX_MEDIA = 20
 MAX_MEDIA_URL_LENGTH = 500
+MAX_SKUS = 100
+MAX_SKU_CODE_LENGTH = 40
 MAX_PRICE_FEN = 1_000_000_000
 MAX_STOCK = 10_000_000
 MAX_PURCHASE_LIMIT = 1_000_000
+MAX_POSITION = 9_999
+MAX_REASON_LENGTH = 200
+MAX_SEARCH_LENGTH = 60
 
 
 class ProductState(StrEnum):
@@ -27,6 +32,13 @@ class ProductState(StrEnum):
     DRAFT = "draft"
     PUBLISHED = "published"
     HIDDEN = "hidden"
+
+
+class MediaKind(StrEnum):
+    """What a medium of a product shows."""
+
+    IMAGE = "image"
+    VIDEO = "video"
 
 
 class StockKind(StrEnum):
@@ -86,8 +98,24 @@ class CategoryNameTaken(Refusal):
     en = "This category name is taken."
 
 
+class CategoryNestingRefused(Refusal):
+    """A category stands at the top or directly under one that does."""
+
+    code = "CATEGORY_NESTING_REFUSED"
+    zh = "分类最多两级，且不能放在自身之下"
+    en = "A category stands at the top or under a top category, never under itself."
+
+
+class MediaUrlInvalid(Refusal):
+    """The ``position``-th medium, counted from 1, has an address that is not https."""
+
+    code = "MEDIA_URL_INVALID"
+    zh = "第 {position} 个媒体的地址须以 https:// 开头且不含空白字符"
+    en = "The address of medium {position} must begin with https:// and have no blanks."
+
+
 class ProductIncomplete(Refusal):
-    """A product without ``missing`` cannot be published."""
+    """A product without ``missing`` cannot be published, nor stay so."""
 
     code = "PRODUCT_INCOMPLETE"
     zh = "商品信息不完整，缺少 {missing}，无法上架"
@@ -99,51 +127,93 @@ def _bounded(field: str, value: int, least: int, most: int) -> None:
         raise CatalogueInvalid(field=field, least=least, most=most)
 
 
-def admit_category(*, name: str) -> None:
-    """Whether a category may have this name, 1..20 characters. Raises: CatalogueInvalid."""
+def admit_category(*, name: str, position: int = 0) -> None:
+    """Whether a category may have this name of 1..20 characters, and this position. Raises: CatalogueInvalid."""
     _bounded("name", len(name.strip()), 1, MAX_CATEGORY_NAME_LENGTH)
+    _bounded("position", position, 0, MAX_POSITION)
 
 
-def admit_product(*, name: str, description: str = "", media_urls: Sequence[str] = ()) -> None:
-    """Whether a product may have these texts and pictures. Raises: CatalogueInvalid, in the order of the arguments."""
-    _bounded("name", len(name.strip()), 1, MAX_NAME_LENGTH)
+def admit_category_count(count: int) -> None:
+    """Whether a shop may have so many categories, 0..200. Raises: CatalogueInvalid."""
+    _bounded("categories", count, 0, MAX_CATEGORIES)
+
+
+def admit_nesting(*, under_itself: bool, parent_is_nested: bool, has_children: bool) -> None:
+    """Whether a category may stand under another: two levels, no more. Raises: CategoryNestingRefused."""
+    if under_itself or parent_is_nested or has_children:
+        raise CategoryNestingRefused
+
+
+def admit_product(*, title: str, subtitle: str = "", description: str = "", media_urls: Sequence[str] = ()) -> None:
+    """Whether a product may have these texts, pictures and videos.
+
+    Raises, in the order of the arguments: CatalogueInvalid, MediaUrlInvalid.
+    """
+    _bounded("title", len(title.strip()), 1, MAX_TITLE_LENGTH)
+    _bounded("subtitle", len(subtitle.strip()), 0, MAX_SUBTITLE_LENGTH)
     _bounded("description", len(description), 0, MAX_DESCRIPTION_LENGTH)
     _bounded("media", len(media_urls), 0, MAX_MEDIA)
-    for url in media_urls:
+    for position, url in enumerate(media_urls, start=1):
         _bounded("media.url", len(url), 1, MAX_MEDIA_URL_LENGTH)
+        if not url.startswith("https://") or len(url) == len("https://") or len(url.split()) != 1 or url != url.strip():
+            raise MediaUrlInvalid(position=position)
 
 
 def admit_sku(
     *,
-    sku_code: str,
-    name: str,
+    code: str,
+    title: str,
     price_fen: int,
-    stock: int,
     member_price_fen: int | None = None,
     purchase_limit: int | None = None,
+    position: int = 0,
 ) -> None:
     """Whether a SKU may have these values; a member price is at most the price.
 
     Raises: CatalogueInvalid, in the order of the arguments.
     """
-    _bounded("sku_code", len(sku_code.strip()), 1, MAX_SKU_CODE_LENGTH)
-    _bounded("name", len(name.strip()), 1, MAX_NAME_LENGTH)
-    _bounded("price_fen", price_fen, 1, MAX_PRICE_FEN)
-    _bounded("stock", stock, 0, MAX_STOCK)
+    _bounded("code", len(code.strip()), 1, MAX_SKU_CODE_LENGTH)
+    _bounded("title", len(title.strip()), 1, MAX_TITLE_LENGTH)
+    _bounded("price", price_fen, 1, MAX_PRICE_FEN)
     if member_price_fen is not None:
-        _bounded("member_price_fen", member_price_fen, 1, price_fen)
+        _bounded("memberPrice", member_price_fen, 1, price_fen)
     if purchase_limit is not None:
-        _bounded("purchase_limit", purchase_limit, 1, MAX_PURCHASE_LIMIT)
+        _bounded("purchaseLimit", purchase_limit, 1, MAX_PURCHASE_LIMIT)
+    _bounded("position", position, 0, MAX_POSITION)
 
 
 def admit_sku_count(count: int) -> None:
-    """Whether a product may have so many SKUs, 1..100. Raises: CatalogueInvalid."""
+    """Whether a product may have so many SKUs, hidden ones counted, 1..100. Raises: CatalogueInvalid."""
     _bounded("skus", count, 1, MAX_SKUS)
+
+
+def admit_sku_codes(codes: Sequence[str]) -> None:
+    """Whether the SKUs of one call may have these codes: each is used once in the whole shop. Raises: SkuCodeTaken."""
+    seen: set[str] = set()
+    for code in codes:
+        if code in seen:
+            raise SkuCodeTaken(sku_code=code)
+        seen.add(code)
+
+
+def admit_stock(stock: int) -> None:
+    """Whether a SKU may have so much in stock, 0..10,000,000. Raises: CatalogueInvalid."""
+    _bounded("stock", stock, 0, MAX_STOCK)
+
+
+def admit_adjustment(*, amount: int, reason: str) -> None:
+    """Whether an operator may move stock by ``amount``, not 0, for a reason of 1..200 characters.
+
+    What is left afterwards has bounds of its own (``admit_stock``), which only the guarded write can tell.
+    Raises: CatalogueInvalid.
+    """
+    _bounded("amount", abs(amount), 1, MAX_STOCK)
+    _bounded("reason", len(reason.strip()), 1, MAX_REASON_LENGTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductFacts:
-    """What publishing looks at."""
+    """What publishing looks at. ``sku_count`` counts those that are not hidden, ``media_count`` the pictures."""
 
     has_category: bool
     sku_count: int
@@ -151,7 +221,7 @@ class ProductFacts:
 
 
 def admit_publish(product: ProductFacts) -> None:
-    """Whether a product may go on sale: a category, a SKU and a picture, asked for in this order.
+    """Whether a product may go on sale, or stay there: a category, a SKU and a picture, asked for in this order.
 
     Stock is not asked for: a sold-out product may be shown. Raises: ProductIncomplete.
     """
