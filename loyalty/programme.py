@@ -6,7 +6,7 @@ Source: docs/rules/programme.md
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
@@ -59,6 +59,21 @@ def invalid(field: str, reason: Reason) -> ProgrammeInvalid:
 def between(low: int, high: int) -> Reason:
     """The reason for a number outside ``low..high``, both included."""
     return Reason(f"must be {low} to {high}", f"必须在 {low} 到 {high} 之间")
+
+
+MAX_NOTE_LENGTH = 200
+
+
+def admit_effective_at(effective_at: datetime | None, now: datetime) -> None:
+    """Whether a version may come into force then: now or later. Raises: ProgrammeInvalid."""
+    if effective_at is not None and effective_at < now:
+        raise invalid("effective_at", Reason("must not lie in the past", "不能早于现在"))
+
+
+def admit_note(note: str) -> None:
+    """Whether a version may carry this note: at most MAX_NOTE_LENGTH characters. Raises: ProgrammeInvalid."""
+    if len(note) > MAX_NOTE_LENGTH:
+        raise invalid("note", Reason(f"must be at most {MAX_NOTE_LENGTH} characters", f"最多 {MAX_NOTE_LENGTH} 个字符"))
 
 
 class Fields:

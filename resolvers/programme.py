@@ -1,8 +1,9 @@
-"""The versions of what operators configure: reading the one in force, publishing a new one."""
+"""The versions of what operators configure: reading the one in force, looking back, publishing a new one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -11,16 +12,40 @@ import orjson
 
 from loyalty.check_in import CheckInProgramme
 from loyalty.points import PointsProgramme
+from loyalty.programme import Definition, admit_effective_at, admit_note
 from loyalty.tier import TierTable
-from models.engine import rows
+from models.engine import retried, rows, transaction
+from models.ids import new_id
+from models.keyset import Key, Keyset, Page, Slice, fetch
+from models.programme import ProgrammeVersion
+from resolvers import audit
+from resolvers.deps import Deps
+from resolvers.operator import lock_operator
+from resolvers.replay import remember, replayed
 
 Rules = TypeVar("Rules")
 
-KINDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "tier": TierTable.parse,
-    "points": PointsProgramme.parse,
-    "check_in": CheckInProgramme.parse,
+
+class ProgrammeKind(StrEnum):
+    """What there are versions of."""
+
+    TIER = "tier"
+    POINTS = "points"
+    CHECK_IN = "check_in"
+
+
+KINDS: Mapping[ProgrammeKind, Callable[[Definition], TierTable | PointsProgramme | CheckInProgramme]] = {
+    ProgrammeKind.TIER: TierTable.parse,
+    ProgrammeKind.POINTS: PointsProgramme.parse,
+    ProgrammeKind.CHECK_IN: CheckInProgramme.parse,
 }
+
+NEWEST = Keyset("programme.newest", (Key("version", int),))
+
+_IN_FORCE = """
+SELECT DISTINCT ON (kind) kind, id, version, definition::text FROM programme_version
+WHERE kind = ANY($1::text[]) AND effective_at <= $2 ORDER BY kind, effective_at DESC, version DESC
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +58,54 @@ class InForce(Generic[Rules]):
 
 
 @lru_cache(maxsize=256)
-def _parsed(kind: str, definition: str) -> Any:
+def _parsed(kind: ProgrammeKind, definition: str) -> Any:
     return KINDS[kind](orjson.loads(definition))
 
 
-def _read(kind: str, row: Mapping[str, Any]) -> InForce[Any]:
+def read(kind: ProgrammeKind, row: Mapping[str, Any]) -> InForce[Any]:
+    """A version out of a row with its id, version and ``definition::text``."""
     return InForce(row["id"], row["version"], _parsed(kind, row["definition"]))
 
 
-async def _in_force(kind: str, now: datetime) -> InForce[Any]:
-    found = await rows(
-        "SELECT id, version, definition::text FROM programme_version WHERE kind = $1 AND effective_at <= $2 "
-        "ORDER BY effective_at DESC, version DESC LIMIT 1",
-        [kind, now],
-    )
-    assert found, f"the first version of the {kind} programme is published when the store is prepared"
-    return _read(kind, found[0])
+async def _in_force(kinds: Sequence[ProgrammeKind], now: datetime) -> dict[ProgrammeKind, InForce[Any]]:
+    found = {ProgrammeKind(row["kind"]): row for row in await rows(_IN_FORCE, [list(kinds), now])}
+    missing = set(kinds) - set(found)
+    assert not missing, f"the first versions of {missing} are published when the store is prepared"
+    return {kind: read(kind, row) for kind, row in found.items()}
 
 
 async def tier_table(now: datetime) -> InForce[TierTable]:
     """The tier table in force at ``now``."""
-    return await _in_force("tier", now)
+    return (await _in_force([ProgrammeKind.TIER], now))[ProgrammeKind.TIER]
 
 
 async def points_programme(now: datetime) -> InForce[PointsProgramme]:
     """The points programme in force at ``now``."""
-    return await _in_force("points", now)
+    return (await _in_force([ProgrammeKind.POINTS], now))[ProgrammeKind.POINTS]
 
 
 async def check_in_programme(now: datetime) -> InForce[CheckInProgramme]:
     """The check-in programme in force at ``now``."""
-    return await _in_force("check_in", now)
+    return (await _in_force([ProgrammeKind.CHECK_IN], now))[ProgrammeKind.CHECK_IN]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllInForce:
+    """One version of each kind."""
+
+    tier: InForce[TierTable]
+    points: InForce[PointsProgramme]
+    check_in: InForce[CheckInProgramme]
+
+
+async def all_in_force(now: datetime) -> AllInForce:
+    """What is in force at ``now``, of every kind in one statement."""
+    found = await _in_force(list(ProgrammeKind), now)
+    return AllInForce(
+        tier=found[ProgrammeKind.TIER],
+        points=found[ProgrammeKind.POINTS],
+        check_in=found[ProgrammeKind.CHECK_IN],
+    )
 
 
 async def version(kind: str, version_id: UUID) -> InForce[Any]:
@@ -72,4 +114,93 @@ async def version(kind: str, version_id: UUID) -> InForce[Any]:
         "SELECT id, version, definition::text FROM programme_version WHERE kind = $1 AND id = $2", [kind, version_id]
     )
     assert found, f"no {kind} version {version_id}"
-    return _read(kind, found[0])
+    return read(ProgrammeKind(kind), found[0])
+
+
+# Looking back and publishing
+
+
+async def history(deps: Deps, *, kind: ProgrammeKind, page: Page) -> Slice[ProgrammeVersion]:
+    """The versions of a kind, the newest first, those of the future included."""
+    return await fetch(ProgrammeVersion.filter(kind=kind), page)
+
+
+async def current(deps: Deps, kinds: Sequence[ProgrammeKind]) -> Mapping[ProgrammeKind, ProgrammeVersion]:
+    """The version in force of each kind."""
+    ids = [one.version_id for one in (await _in_force(kinds, deps.clock.now())).values()]
+    return {ProgrammeKind(row.kind): row for row in await ProgrammeVersion.filter(id__in=ids)}
+
+
+def rules_of(row: ProgrammeVersion) -> Any:
+    """The rules that a version means."""
+    return KINDS[ProgrammeKind(row.kind)](row.definition)
+
+
+@retried
+async def publish(
+    deps: Deps,
+    *,
+    operator_id: UUID,
+    kind: ProgrammeKind,
+    definition: Definition,
+    effective_at: datetime | None,
+    note: str,
+    idempotency_key: str,
+) -> ProgrammeVersion:
+    """Make the next version of a kind, in force from ``effective_at`` (None: from now). It can never be changed.
+
+    Two operators who publish at once get two numbers, one after the other.
+
+    Raises:
+        ProgrammeInvalid: the definition cannot work, or would have been in force already.
+        AccountDisabled: the operator's account is disabled.
+        KeyInvalid, KeyReused: the idempotency key.
+    """
+    now = deps.clock.now()
+    rules = KINDS[kind](definition)
+    admit_note(note)
+    whole = rules.definition()
+    content = {
+        "kind": kind,
+        "definition": whole,
+        "effective_at": effective_at.isoformat() if effective_at else None,
+        "note": note,
+    }
+    operation = f"{kind}.publish"
+    async with transaction():
+        await lock_operator(operator_id)
+        before = await replayed(operator_id, key=idempotency_key, operation=operation, content=content)
+        if before is not None:
+            return await ProgrammeVersion.get(id=UUID(before["version_id"]))
+        admit_effective_at(effective_at, now)
+        await rows("SELECT pg_advisory_xact_lock(hashtextextended('programme_version.' || $1, 0))", [kind])
+        latest = await ProgrammeVersion.filter(kind=kind).order_by("-version").first()
+        number = latest.version + 1 if latest else 1
+        published = await ProgrammeVersion.create(
+            id=new_id(now),
+            kind=kind,
+            version=number,
+            definition=whole,
+            effective_at=effective_at or now,
+            published_at=now,
+            published_by_id=operator_id,
+            note=note,
+        )
+        await audit.record(
+            operator_id,
+            operation,
+            "programme_version",
+            published.id,
+            {"version": latest.version} if latest else None,
+            {"version": number, "effective_at": published.effective_at.isoformat(), "note": note},
+            now,
+        )
+        await remember(
+            operator_id,
+            key=idempotency_key,
+            operation=operation,
+            content=content,
+            result={"version_id": str(published.id)},
+            now=now,
+        )
+        return published
