@@ -22,7 +22,11 @@ class SessionFamily(Row):
 
 
 class RefreshToken(Row):
-    """A refresh token, kept only as a hash. Using it once makes its successor; using it again betrays a theft."""
+    """A refresh token, kept only as a hash. Using it once makes its successor; using it again betrays a theft.
+
+    ``successor_sealed`` is the successor itself, encrypted, for the case that the reply was lost; it is wiped as soon
+    as the successor is used.
+    """
 
     family_id: UUID
     family = reference("SessionFamily")
@@ -30,6 +34,8 @@ class RefreshToken(Row):
     issued_at = fields.DatetimeField()
     expires_at = fields.DatetimeField()
     used_at = fields.DatetimeField(null=True)
+    successor_id = fields.UUIDField(null=True)
+    successor_sealed = fields.CharField(max_length=255, null=True)
 
     class Meta:
         table = "refresh_token"

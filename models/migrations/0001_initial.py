@@ -938,6 +938,8 @@ class Migration(migrations.Migration):
                 ("issued_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("expires_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("used_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+                ("successor_id", fields.UUIDField(null=True)),
+                ("successor_sealed", fields.CharField(null=True, max_length=255)),
             ],
             options={
                 "table": "refresh_token",
