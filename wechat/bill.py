@@ -20,7 +20,7 @@ CHINA_STANDARD_TIME: Final = timezone(timedelta(hours=8))
 BILL_LIMIT: Final = 256 << 20
 """Bytes of one unpacked bill; a longer one is refused rather than held in memory."""
 
-_YUAN: Final = re.compile(r"(-?)(\d+)(?:\.(\d{1,8}))?")
+_YUAN: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]{1,8}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from wechat.errors import (
 from wechat.login import LoginClient
 from wechat.mini import MiniProgramHost
 from wechat.phone import PhoneClient
+from wechat.session import SessionClient
 from wechat.token import TokenProvider
 
 
@@ -272,6 +273,19 @@ async def test_a_phone_code_works_once_and_only_for_its_person(
     other = (await sandbox.post("phone_codes", openid=openid))["code"]
     with pytest.raises(RequestRefused, match="40003"):
         await phone.number(other, openid="oSomebodyElse")
+
+
+async def test_only_the_session_key_of_the_last_login_is_current(
+    sandbox: SandboxControl, host: MiniProgramHost, login: LoginClient, tokens: TokenProvider
+) -> None:
+    openid = await sandbox.openid()
+    first = await login.code2session((await sandbox.login_code(openid))[0])
+    second = await login.code2session((await sandbox.login_code(openid))[0])
+    sessions = SessionClient(host, tokens)
+    assert await sessions.is_current(openid, second.session_key)
+    assert not await sessions.is_current(openid, first.session_key)
+    with pytest.raises(RequestRefused, match="40003"):
+        await sessions.is_current("oNobody", second.session_key)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null"])

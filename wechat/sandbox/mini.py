@@ -1,6 +1,6 @@
 """The mini-program host: login, access token, phone number.
 
-Official sources: "code2Session", "Get stable interface call credentials", "getPhoneNumber".
+Official sources: "code2Session", "checkSession", "Get stable interface call credentials", "getPhoneNumber".
 """
 
 import base64
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wechat.sandbox.answers import MiniRefusal
 from wechat.sandbox.records import Code, Token, User
+from wechat.session import session_signature
 
 if TYPE_CHECKING:
     from wechat.sandbox.world import World
@@ -89,6 +90,18 @@ def phone_number(world: "World", access_token: str | None, raw: bytes) -> dict[s
             "watermark": {"timestamp": int(world.now_s()), "appid": world.credentials.appid},
         },
     }
+
+
+def check_session(world: "World", query: Mapping[str, str]) -> dict[str, Any]:
+    """Is the signature made with the session key of the user's last login?"""
+    check_token(world, query.get("access_token"))
+    user = world.records.users.get(query.get("openid", ""))
+    if user is None:
+        raise MiniRefusal(40003, "invalid openid")
+    right = session_signature(user.session_key) if user.session_key else None
+    if query.get("sig_method") != "hmac_sha256" or query.get("signature") != right:
+        raise MiniRefusal(87009, "invalid signature")
+    return {"errcode": 0, "errmsg": "ok"}
 
 
 def check_token(world: "World", access_token: str | None) -> None:

@@ -55,7 +55,9 @@ async def clock(world: "World", wanted: Wanted) -> Any:
 
 
 async def clock_advance(world: "World", wanted: Wanted) -> Any:
-    """Move the clock by ``seconds``; with ``settle`` also wait until what became due is delivered."""
+    """Move the clock by ``seconds``; with ``settle`` wait before and after until what is due has been delivered."""
+    if wanted.get("settle"):
+        await world.courier.settle(SETTLE_S)
     world.clock.advance(timedelta(seconds=_of(wanted, "seconds", float)))
     world.move_clock()
     if wanted.get("settle"):

@@ -80,7 +80,11 @@ def mini_routes(world: "World") -> list[Route]:
     def phone(request: Request, raw: bytes) -> dict[str, Any]:
         return mini.phone_number(world, request.query_params.get("access_token"), raw)
 
+    def session(request: Request, raw: bytes) -> dict[str, Any]:
+        return mini.check_session(world, request.query_params)
+
     return [
+        Route("/wxa/checksession", _mini(world, "checksession", session), methods=["GET"]),
         Route("/sns/jscode2session", _mini(world, "code2session", login), methods=["GET"]),
         Route("/cgi-bin/stable_token", _mini(world, "stable_token", token), methods=["POST"]),
         Route("/wxa/business/getuserphonenumber", _mini(world, "phone", phone), methods=["POST"]),
