@@ -5,7 +5,7 @@ Source: docs/rules/order.md
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -196,3 +196,8 @@ def admit_amount(*, payable_fen: int, expected_fen: int | None = None) -> None:
         raise OrderAmountTooLarge(most=MAX_PAYABLE_FEN)
     if expected_fen is not None and expected_fen != payable_fen:
         raise AmountChanged(expected=expected_fen, actual=payable_fen)
+
+
+def order_number(day: date, order_id: UUID) -> str:
+    """The number a member reads to a shop assistant: the shop day, then 16 digits drawn from the id."""
+    return f"{day:%Y%m%d}{order_id.int % 10**16:016d}"

@@ -61,13 +61,12 @@ class RefundCause(StrEnum):
 
 
 class PaymentOutcome(StrEnum):
-    """What became of money that WeChat collected. All but SETTLED and REVIVED is given back or waits for a person."""
+    """What became of money that WeChat collected: it paid the order, revived a closed one, or is given back."""
 
     SETTLED = "settled"
     REVIVED = "revived"
     LATE = "late"
     SECOND = "second"
-    MISMATCH = "mismatch"
 
 
 class NoticeOutcome(StrEnum):

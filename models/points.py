@@ -88,7 +88,10 @@ class PointsDraw(Row):
 
 
 class PointsHold(Row):
-    """Points promised to one order: ``pending`` until it is paid (``posted``) or closed (``released``), once."""
+    """Points promised to one cause: ``pending`` until it is paid (``posted``) or closed (``released``), once.
+
+    A cause has one hold that is not released (partial unique index): a revived order holds its points anew.
+    """
 
     member_id: UUID
     member = reference("Member")
@@ -101,7 +104,6 @@ class PointsHold(Row):
 
     class Meta:
         table = "points_hold"
-        unique_together = (("cause_kind", "cause_id"),)
 
 
 class PointsHoldDraw(Row):

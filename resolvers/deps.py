@@ -22,7 +22,6 @@ class Deps:
     login: LoginClient
     pay: PayClient
     pay_notify_url: str
-    refund_notify_url: str
     member_tokens: TokenIssuer
     operator_tokens: TokenIssuer
     seal: Seal

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from uuid import UUID
 
 from loyalty import points as rule
-from loyalty.points import Draw, EntryKind, HoldState, PointsProgramme
+from loyalty.points import ClawBackMode, Draw, EntryKind, HoldState, PointsProgramme
 from models import points_ledger as ledger
 from models.engine import rows
 from models.ids import new_id
@@ -184,8 +184,9 @@ async def take_back(
     key: str,
     now: datetime,
     programme: InForce[PointsProgramme],
+    mode: ClawBackMode,
 ) -> PointsEntry:
-    """Take back ``amount`` of what a cause earned, by the programme's claw-back mode.
+    """Take back ``amount`` of what a cause earned.
 
     What is no longer there becomes debt, or is given up with a note of how much.
 
@@ -196,7 +197,7 @@ async def take_back(
     own_ids = {row["lot_id"] for row in await rows("SELECT lot_id FROM points_draw WHERE entry_id = $1", [earned.id])}
     lots = await ledger.open_lots(member_id)
     taken = rule.claw_back(
-        programme.rules.clawback_mode,
+        mode,
         own=[lot for lot in lots if lot.id in own_ids],
         others=[lot for lot in lots if lot.id not in own_ids],
         amount=amount,

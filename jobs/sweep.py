@@ -1,0 +1,41 @@
+"""One sweep: find what is due, do each."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from models.asyncpg_backend import Unavailable
+from resolvers.deps import Deps
+
+log = structlog.get_logger("youli")
+
+BATCH = 50
+"""How many things one round takes; a full round is followed by the next at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """``due`` finds (and leases) up to so many things; ``do`` handles one of them."""
+
+    name: str
+    every_s: float
+    due: Callable[[Deps, int], Awaitable[Sequence[Any]]]
+    do: Callable[[Deps, Any], Awaitable[object]]
+
+    async def round(self, deps: Deps) -> int:
+        """Do what is due now, ``BATCH`` at most; how many there were. One that fails is logged and comes again.
+
+        Raises:
+            Unavailable: the database is away, so nothing more can be done in this round.
+        """
+        due = await self.due(deps, BATCH)
+        for thing in due:
+            try:
+                await self.do(deps, thing)
+            except Unavailable:
+                raise
+            except Exception:
+                log.exception("job_failed", job=self.name, thing=str(thing))
+        return len(due)

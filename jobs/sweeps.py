@@ -1,0 +1,38 @@
+"""Everything that is done because time passed."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from jobs.sweep import Sweep
+from loyalty.order import CloseReason
+from resolvers import notice, order, payment, refund
+from resolvers.deps import Deps
+
+
+async def _orders(deps: Deps, limit: int) -> Sequence[tuple[UUID, UUID]]:
+    return await order.due_to_close(deps.clock.now(), limit)
+
+
+async def _close(deps: Deps, due: tuple[UUID, UUID]) -> None:
+    order_id, member_id = due
+    await order.close(deps, order_id=order_id, member_id=member_id, reason=CloseReason.TIMED_OUT)
+
+
+async def _poll(deps: Deps, out_trade_no: str) -> None:
+    await payment.query(deps, out_trade_no=out_trade_no)
+
+
+async def _refund(deps: Deps, refund_id: UUID) -> None:
+    await refund.send(deps, refund_id=refund_id)
+
+
+async def _notice(deps: Deps, notice_row_id: UUID) -> None:
+    await notice.retry(deps, notice_row_id=notice_row_id)
+
+
+SWEEPS: tuple[Sweep, ...] = (
+    Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
+    Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
+    Sweep(name="send_refunds", every_s=5, due=refund.claim_due, do=_refund),
+    Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice),
+)

@@ -1,0 +1,89 @@
+"""What a payment means for the store: the order is paid, points are spent and earned, growth value comes.
+
+Everything here runs inside the caller's transaction with the order's member locked.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from loyalty import points as points_rule
+from loyalty.catalogue import StockKind
+from loyalty.order import OrderState, OutOfStock
+from loyalty.points import EntryKind, PointsProgramme, PointsShort
+from loyalty.shop_time import business_day, day_start
+from loyalty.tier import GrowthEntryKind, TierTable, growth_for
+from models.engine import rows, savepoint
+from models.order import Order
+from resolvers import points, stock
+from resolvers.deps import Deps
+from resolvers.growth import grow
+from resolvers.order_row import note, quantities, step
+from resolvers.programme import InForce, tier_table, version
+
+
+async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> None:
+    """The order is paid: what it held is spent, what it earns is credited under the rules it was placed with."""
+    await step(order, OrderState.PAID, paid_at=now, close_due_at=None, closed_at=None)
+    await note(order.id, "paid", now, paid_fen=paid_fen)
+    programme: InForce[PointsProgramme] = await version("points", order.points_version_id)
+    await points.post(cause_kind="order", cause_id=order.id, now=now, version_id=programme.version_id)
+    earned = points_rule.earn(programme.rules, paid_fen=paid_fen, multiplier_bp=order.points_multiplier_bp)
+    earned = await _within_caps(deps, order.member_id, programme.rules, earned, now)
+    if earned:
+        await points.credit(
+            order.member_id,
+            amount=earned,
+            kind=EntryKind.EARN,
+            cause_kind="order",
+            cause_id=order.id,
+            key=f"order:{order.id}:earn",
+            now=now,
+            zone=deps.zone,
+            programme=programme,
+            opens_at=points_rule.available_at(programme.rules, now),
+        )
+    placed_with: InForce[TierTable] = await version("tier", order.tier_version_id)
+    await grow(
+        order.member_id,
+        amount=growth_for(placed_with.rules, paid_fen),
+        kind=GrowthEntryKind.EARN,
+        cause_kind="order",
+        cause_id=order.id,
+        key=f"order:{order.id}:growth",
+        now=now,
+        zone=deps.zone,
+        table=await tier_table(now),
+    )
+
+
+async def _within_caps(deps: Deps, member_id: UUID, programme: PointsProgramme, amount: int, now: datetime) -> int:
+    if amount == 0 or (programme.cap_per_day is None and programme.cap_per_member is None):
+        return amount
+    earned = await rows(
+        "SELECT coalesce(sum(amount), 0)::bigint AS ever, "
+        "coalesce(sum(amount) FILTER (WHERE at >= $2), 0)::bigint AS today "
+        "FROM points_entry WHERE member_id = $1 AND kind = 'earn'",
+        [member_id, day_start(business_day(now, deps.zone), deps.zone)],
+    )
+    return points_rule.within_caps(programme, amount, earned_today=earned[0]["today"], earned_ever=earned[0]["ever"])
+
+
+async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, now: datetime) -> bool:
+    """Pay an order that had been closed, if everything that it held can be had again; else change nothing.
+
+    What it takes from stock is booked on the payment, because the order's own hold was released.
+    """
+    try:
+        async with savepoint():
+            if order.points_used:
+                await points.hold(
+                    order.member_id, amount=order.points_used, cause_kind="order", cause_id=order.id, now=now
+                )
+            taken = {sku_id: -quantity for sku_id, quantity in (await quantities(order.id)).items()}
+            await note(order.id, "revived", now)
+            await book(deps, order, paid_fen=paid_fen, now=now)
+            await stock.move(StockKind.HOLD, payment_id, taken, now)
+    except (OutOfStock, PointsShort):
+        await order.refresh_from_db()
+        return False
+    return True
