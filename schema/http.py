@@ -47,6 +47,7 @@ from schema.errors import (
     codes_in,
     known,
 )
+from schema.execution import executor_for
 
 log = structlog.get_logger(__name__)
 
@@ -162,7 +163,7 @@ class GraphQLEndpoint:
     ) -> None:
         # strawberry has no public name for the schema it builds; its converter registers resolvers on exactly this one.
         self._schema = schema._schema
-        self._executor = schema.execution_context_class
+        self._executor = executor_for(self._schema)
         self._deps = deps
         self._sign_in = sign_in
         self._documents = Documents(self._schema, introspection=development)
