@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from multiprocessing.connection import wait
 from types import FrameType
@@ -34,6 +34,7 @@ import surroundings
 import telemetry
 from cache import engine as valkey
 from hooks.health import health_routes
+from jobs import worker as jobs
 from models import engine as database
 from models import postgres
 from resolvers.clock import SystemClock
@@ -83,7 +84,6 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
             login=LoginClient(host, appid=_given(settings.wechat_app_id), secret=_secret(settings.wechat_app_secret)),
             pay=PayClient(_merchant(settings), http, base_url=settings.wechat_pay_base_url, now=clock.now),
             pay_notify_url=f"{notify}/pay",
-            refund_notify_url=f"{notify}/refund",
             member_tokens=TokenIssuer(
                 configuration.parse_keys(_secret(settings.member_jwt_keys)),
                 audience=MEMBER_AUDIENCE,
@@ -155,9 +155,13 @@ def build(settings: Settings) -> Starlette:
                     ),
                 ]
             )
+            stop = asyncio.Event()
             watch = asyncio.create_task(_watch_pool())
+            work = asyncio.create_task(jobs.run(deps, stop)) if settings.jobs_in_server else None
             yield
             watch.cancel()
+            stop.set()
+            await _finished(work, settings.shutdown_grace_s)
 
     return Starlette(
         lifespan=lifespan,
@@ -209,6 +213,15 @@ async def _watch_pool() -> None:
         open_count, idle_count = database.pool_counts()
         telemetry.pool_seen(open_count=open_count, idle_count=idle_count)
         await asyncio.sleep(POOL_WATCH_S)
+
+
+async def _finished(work: asyncio.Task[None] | None, within_s: float) -> None:
+    """Wait for the jobs' round under way, in bounds: what is cut off is leased, and comes again after the lease."""
+    if work is not None:
+        await asyncio.wait({work}, timeout=within_s)
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
 
 
 async def _internal(request: Request, _: Exception) -> Response:
@@ -286,7 +299,12 @@ def listen(settings: Settings, listener: socket.socket, *, workers: int, announc
     )
     if workers == 1:
         server = _Announcing(config, announce)
-        server.run(sockets=[listener])
+        try:
+            server.run(sockets=[listener])
+        except (KeyboardInterrupt, SystemExit):
+            # uvicorn has shut down in order and then raises the signal that asked for it once more.
+            if not server.started:
+                raise
         if not server.started:
             raise surroundings.StartRefused("The server did not start; the log above says why.")
         return
@@ -328,6 +346,28 @@ def serve(
         listen(
             settings, listener, workers=workers, announce=lambda: log.info("serving", address=settings.public_address)
         )
+
+
+@cli.command()
+def worker() -> None:
+    """Run only the jobs, beside servers with YOULI_JOBS_IN_SERVER=false."""
+    settings = configuration.effective()
+    _configure_logs(settings)
+    with surroundings.provided(settings) as settings:
+        asyncio.run(surroundings.reachable(settings))
+        asyncio.run(complete(settings))
+        asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    async with dependencies(settings) as deps:
+        log.info("working")
+        work = asyncio.create_task(jobs.run(deps, stop))
+        await asyncio.wait({work, asyncio.ensure_future(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        await _finished(work, settings.shutdown_grace_s)
 
 
 @cli.command()

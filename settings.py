@@ -115,6 +115,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
     database_pool: int = Field(10, ge=1, le=200)
+    database_wait_s: int = Field(15, ge=0, le=600)
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
 
     wechat_api_base_url: str = Field("https://api.weixin.qq.com", validation_alias="WECHAT_API_BASE_URL")
@@ -142,6 +143,7 @@ class Settings(BaseSettings):
     owner_login: str = Field("owner", min_length=3, max_length=64)
     owner_password: SecretStr | None = None
 
+    jobs_in_server: bool = True
     introspection: bool | None = None
     trusted_proxies: str = "127.0.0.1,::1"
     shutdown_grace_s: int = Field(15, ge=1, le=600)

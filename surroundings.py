@@ -28,7 +28,6 @@ from models import postgres
 from settings import Settings
 
 ROOT = Path(__file__).parent
-DATABASE_WITHIN_S = 15.0
 
 log = structlog.get_logger("youli")
 
@@ -138,7 +137,7 @@ async def reachable(settings: Settings) -> None:
     url, redis_url = _url(settings.database_url), _url(settings.redis_url)
     assert url is not None, "the engines are found first"
     assert redis_url is not None, "the engines are found first"
-    give_up = asyncio.get_running_loop().time() + DATABASE_WITHIN_S
+    give_up = asyncio.get_running_loop().time() + settings.database_wait_s
     while True:
         try:
             connection = await asyncpg.connect(url, timeout=3.0)

@@ -1,0 +1,163 @@
+"""``run`` from nothing to an open store, its end in every manner, and its next start."""
+
+import asyncio
+import re
+import signal
+import socket
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
+
+pytestmark = pytest.mark.xdist_group("server")
+SERVER_INFO = "{ serverInfo { businessDay } }"
+
+
+def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    env = environment(tmp_path / "var", free_port())
+    with running(("run",), env, tmp_path / "log") as program:
+        program.wait_until_ready()
+        for path in ("/graphql", "/graphql/", "/admin/graphql", "/admin/graphql/"):
+            assert program.query(path, SERVER_INFO).json()["data"]["serverInfo"]["businessDay"]
+        assert program.get("/healthz").json() == {"status": "alive"}
+        checks = program.get("/readyz").json()["checks"]
+        assert checks == {"database": "ok", "redis": "ok", "migrations": "ok"}
+        assert len(program.children) >= 3, "PostgreSQL, Valkey and the sandbox"
+
+        assert program.signal_and_wait(signal.SIGINT) == 0
+        assert program.survivors() == []
+        assert list((tmp_path / "var" / "run").glob("*.json")) == []
+        assert f"{program.address}/graphql" in program.text()
+        assert "Traceback" not in program.text()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_killed_server_takes_its_processes_along_and_the_next_start_finds_the_data(
+    tmp_path: Path, workers: str
+) -> None:
+    env = environment(tmp_path / "var", free_port())
+    assert command("migrate", env=env).returncode == 0
+    with running(("serve", "--workers", workers), env, tmp_path / "log") as program:
+        program.wait_until_ready()
+        assert len(program.children) >= 3
+        asyncio.run(_leave_a_mark(tmp_path / "var"))
+        program.signal_and_wait(signal.SIGKILL)
+        eventually(lambda: program.survivors() == [], what="the end of the orphans")
+    with running(("run",), env, tmp_path / "log") as program:
+        program.wait_until_ready()
+        assert asyncio.run(_marks(tmp_path / "var")) == 1
+
+
+def test_a_second_start_keeps_the_keys(tmp_path: Path) -> None:
+    env = environment(tmp_path / "var", free_port())
+    kept = tmp_path / "var" / "secrets.json"
+    assert command("migrate", env=env).returncode == 0
+    first = kept.read_text()
+    assert command("migrate", env=env).returncode == 0
+    assert kept.read_text() == first
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_running(tmp_path: Path) -> None:
+    env = environment(tmp_path / "var", free_port())
+    with running(("run",), env, tmp_path / "log") as program:
+        program.wait_until_ready()
+        shown = command("doctor", env=env)
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        assert "PostgreSQL 1" in shown.stdout
+        assert program.ready()
+        assert set(program.survivors()) == set(program.children)
+
+
+def test_doctor_shows_settings_without_secrets(tmp_path: Path) -> None:
+    secret = "a-secret-that-must-never-be-shown-0123456789"
+    env = environment(tmp_path / "var", free_port(), YOULI_MEMBER_JWT_KEYS=f"k1:{secret}", YOULI_METRICS_TOKEN=secret)
+    assert command("migrate", env=env).returncode == 0
+    shown = command("doctor", env=env)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert secret not in shown.stdout + shown.stderr
+    assert re.search(r"YOULI_MEMBER_JWT_KEYS +set", shown.stdout)
+    assert re.search(r"REDIS_URL +not set", shown.stdout)
+
+
+def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        shown = command("run", env=environment(tmp_path / "var", port))
+    assert shown.returncode == 1
+    assert f"Port {port}" in shown.stderr
+    assert f"PORT={port + 1}" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert not (tmp_path / "var" / "postgres").exists()
+
+
+def test_serving_is_refused_while_a_migration_is_pending(tmp_path: Path) -> None:
+    shown = command("serve", env=environment(tmp_path / "var", free_port()))
+    assert shown.returncode == 1
+    assert "make migrate" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_serving_is_refused_when_a_constraint_is_gone(tmp_path: Path) -> None:
+    env = environment(tmp_path / "var", free_port())
+    with running(("run",), env, tmp_path / "log") as program:
+        program.wait_until_ready()
+        gone = asyncio.run(_drop_a_check(tmp_path / "var"))
+    shown = command("serve", env=env)
+    assert shown.returncode == 1
+    assert gone in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_metrics_add_up_over_all_worker_processes(tmp_path: Path) -> None:
+    env = environment(tmp_path / "var", free_port())
+    assert command("migrate", env=env).returncode == 0
+    with running(("serve", "--workers", "2"), env, tmp_path / "log") as program:
+        program.wait_until_ready()
+        for _ in range(40):
+            assert program.query("/graphql", SERVER_INFO).status_code == 200
+        counted = _counter(program, 'youli_requests_total{door="shop",operation="serverInfo",outcome="ok"}')
+        assert counted == 40
+        assert program.signal_and_wait(signal.SIGTERM) == 0
+        assert program.survivors() == []
+
+
+def _counter(program: Program, name: str) -> float:
+    for line in program.get("/metrics").text.splitlines():
+        if line.startswith(name):
+            return float(line.rpartition(" ")[2])
+    raise AssertionError(f"{name} is not in the metrics")
+
+
+async def _connect(data_dir: Path) -> "asyncpg.Connection[asyncpg.Record]":
+    return await asyncpg.connect(f"postgresql://postgres@/youli?host={data_dir / 'postgres' / 'socket'}")
+
+
+async def _leave_a_mark(data_dir: Path) -> None:
+    connection = await _connect(data_dir)
+    await connection.execute("CREATE TABLE IF NOT EXISTS mark (id int); INSERT INTO mark VALUES (1)")
+    await connection.close()
+
+
+async def _marks(data_dir: Path) -> int:
+    connection = await _connect(data_dir)
+    count: int = await connection.fetchval("SELECT count(*) FROM mark")
+    await connection.close()
+    return count
+
+
+async def _drop_a_check(data_dir: Path) -> str:
+    connection = await _connect(data_dir)
+    row = await connection.fetchrow(
+        "SELECT conname, conrelid::regclass::text AS place FROM pg_constraint "
+        "WHERE contype = 'c' AND connamespace = 'public'::regnamespace ORDER BY conname LIMIT 1"
+    )
+    assert row is not None
+    await connection.execute(f'ALTER TABLE {row["place"]} DROP CONSTRAINT "{row["conname"]}"')
+    await connection.close()
+    name: str = row["conname"]
+    return name
