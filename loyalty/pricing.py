@@ -15,11 +15,12 @@ from loyalty.points import PointsProgramme, admit_redemption, redeem_value, rede
 
 
 class PriceSource(StrEnum):
-    """Which price a unit is sold at."""
+    """Which price a unit is sold at; an exchange in the points mall has its own."""
 
     LIST = "list"
     MEMBER = "member"
     TIER = "tier"
+    EXCHANGE = "exchange"
 
 
 class PriceStep(StrEnum):

@@ -39,6 +39,11 @@ def business_day(at: datetime, zone: tzinfo) -> date:
     return day + _A_DAY if at >= day_end(day, zone) else day
 
 
+def week_start(day: date) -> date:
+    """The Monday of the week of ``day``."""
+    return day - day.weekday() * _A_DAY
+
+
 def month_start(day: date) -> date:
     """The first day of the month of ``day``."""
     return day.replace(day=1)

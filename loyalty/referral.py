@@ -1,0 +1,486 @@
+"""Referral: who may bring whom, when it counts, what it pays to whom, and when it is taken back.
+
+Sharing is never rewarded, only results are; nobody pays to take part; rewards reach one level up, two at the very most.
+
+Source: docs/rules/referral.md
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Self
+from uuid import UUID
+
+from loyalty.programme import DUPLICATE, NOT_ASCENDING, REQUIRED, Definition, Fields, Reason, invalid
+from loyalty.referral_risk import RiskScore, RiskSignal, parse_weights
+from loyalty.refusal import Refusal
+from loyalty.shop_time import month_start, week_start
+
+MAX_DEPTH = 2
+"""The law's limit for rewards up a chain of referrals; no definition can lift it."""
+
+CODE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+CODE_LENGTH = 8
+MAX_SCENE_LENGTH = 32
+"""A QR code's scene has at most so many characters; the short token in it is looked up on the server."""
+
+
+class ReferralState(StrEnum):
+    """Where one reward of a referral stands."""
+
+    PENDING = "pending"
+    QUALIFIED = "qualified"
+    HELD = "held"
+    PAID = "paid"
+    REJECTED = "rejected"
+    CLAWED_BACK = "clawed_back"
+
+
+TRANSITIONS: Mapping[ReferralState, frozenset[ReferralState]] = {
+    ReferralState.PENDING: frozenset({ReferralState.QUALIFIED, ReferralState.REJECTED}),
+    ReferralState.QUALIFIED: frozenset({ReferralState.HELD, ReferralState.REJECTED}),
+    ReferralState.HELD: frozenset({ReferralState.PAID, ReferralState.REJECTED}),
+    ReferralState.PAID: frozenset({ReferralState.CLAWED_BACK}),
+    ReferralState.REJECTED: frozenset(),
+    ReferralState.CLAWED_BACK: frozenset(),
+}
+"""Every step a reward may take."""
+
+
+class RejectReason(StrEnum):
+    """Why a binding was refused or a reward rejected."""
+
+    SELF = "self"
+    SOURCE = "source"
+    LOOP = "loop"
+    ALREADY_BOUND = "already_bound"
+    NOT_NEW = "not_new"
+    EXPIRED = "expired"
+    LIMIT = "limit"
+    SAME_DEVICE = "same_device"
+    SAME_PHONE = "same_phone"
+    SAME_ADDRESS = "same_address"
+    SAME_PAYER = "same_payer"
+    ORDER_REFUNDED = "order_refunded"
+    SUSPICIOUS = "suspicious"
+
+
+class BindingSource(StrEnum):
+    """How the friend came."""
+
+    QR = "qr"
+    CARD = "card"
+    CODE = "code"
+
+
+class Stage(StrEnum):
+    """The results that are rewarded. Sharing is not one."""
+
+    REGISTRATION = "registration"
+    FIRST_ORDER = "first_order"
+
+
+class Side(StrEnum):
+    """Who is rewarded: who brought the friend, the friend, and with depth 2 who had brought the inviter."""
+
+    INVITER = "inviter"
+    INVITEE = "invitee"
+    UPLINE = "upline"
+
+
+class LeaderboardPeriod(StrEnum):
+    """Which span a leaderboard counts."""
+
+    WEEK = "week"
+    MONTH = "month"
+
+
+class ReferralRefused(Refusal):
+    """The friend cannot be bound; ``reason`` is one of the reject reasons."""
+
+    code = "REFERRAL_REFUSED"
+    zh = "无法绑定邀请关系（{reason}）"
+    en = "This referral is not possible: {reason}."
+
+
+class ReferralCodeUnknown(Refusal):
+    """No member has this code, or the scene token is unknown."""
+
+    code = "REFERRAL_CODE_UNKNOWN"
+    zh = "邀请码无效"
+    en = "This referral code is unknown."
+
+
+class ReferralReviewRefused(Refusal):
+    """The reward is not waiting for a review; it is ``state``."""
+
+    code = "REFERRAL_REVIEW_REFUSED"
+    zh = "该奖励当前状态（{state}）无需审核"
+    en = "This reward is {state} and does not wait for a review."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReward:
+    """What one side gets for one stage."""
+
+    stage: Stage
+    side: Side
+    points: int = 0
+    growth: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """So many friends whose first order was rewarded unlock this, once."""
+
+    code: str
+    friends: int
+    points: int = 0
+    growth: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferralProgramme:
+    """One published version of the referral rules. Money is fen, times are days of 24 hours."""
+
+    sources: tuple[BindingSource, ...] = tuple(BindingSource)
+    depth: int = 1
+    attribution_days: int = 7
+    qualify_days: int = 30
+    min_order_fen: int = 1
+    return_days: int = 7
+    daily_limit: int | None = None
+    total_limit: int | None = None
+    review_score: int = 50
+    reject_score: int | None = None
+    rewards: tuple[StageReward, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    weights: Mapping[RiskSignal, int] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, definition: Definition) -> Self:
+        """Read a definition. Raises: ProgrammeInvalid, which names the first field that cannot work."""
+        fields = Fields(definition)
+        depth = fields.integer("depth", 1, MAX_DEPTH, 1)
+        review_score = fields.integer("review_score", 1, 100, 50)
+        programme = cls(
+            sources=_parse_sources(fields),
+            depth=depth,
+            attribution_days=fields.integer("attribution_days", 1, 90, 7),
+            qualify_days=fields.integer("qualify_days", 1, 365, 30),
+            min_order_fen=fields.integer("min_order_fen", 1, 1_000_000_000, 1),
+            return_days=fields.integer("return_days", 0, 90, 7),
+            daily_limit=fields.optional_integer("daily_limit", 1, 10_000),
+            total_limit=fields.optional_integer("total_limit", 1, 1_000_000),
+            review_score=review_score,
+            reject_score=fields.optional_integer("reject_score", review_score, 100),
+            rewards=_parse_rewards(fields.parts("rewards", 6), depth),
+            goals=_parse_goals(fields.parts("goals", 20)),
+            weights=parse_weights(fields.part("weights")),
+        )
+        fields.done()
+        return programme
+
+    def definition(self) -> dict[str, object]:
+        """The definition that ``parse`` reads back to an equal programme."""
+        return {
+            "sources": [source.value for source in self.sources],
+            "depth": self.depth,
+            "attribution_days": self.attribution_days,
+            "qualify_days": self.qualify_days,
+            "min_order_fen": self.min_order_fen,
+            "return_days": self.return_days,
+            "daily_limit": self.daily_limit,
+            "total_limit": self.total_limit,
+            "review_score": self.review_score,
+            "reject_score": self.reject_score,
+            "rewards": [
+                {
+                    "stage": reward.stage.value,
+                    "side": reward.side.value,
+                    "points": reward.points,
+                    "growth": reward.growth,
+                }
+                for reward in self.rewards
+            ],
+            "goals": [
+                {"code": goal.code, "friends": goal.friends, "points": goal.points, "growth": goal.growth}
+                for goal in self.goals
+            ],
+            "weights": {signal.value: weight for signal, weight in self.weights.items()},
+        }
+
+    def rewards_for(self, stage: Stage) -> tuple[StageReward, ...]:
+        """What the sides get for a stage."""
+        return tuple(reward for reward in self.rewards if reward.stage is stage)
+
+
+_NO_REWARD = Reason("must be above 0, or growth must", "积分与成长值不能同时为 0")
+
+
+def _parse_sources(fields: Fields) -> tuple[BindingSource, ...]:
+    if not fields.has("sources"):
+        return tuple(BindingSource)
+    codes = fields.codes("sources")
+    if not codes:
+        raise invalid("sources", REQUIRED)
+    for position, code in enumerate(codes):
+        if code not in set(BindingSource):
+            allowed = ", ".join(BindingSource)
+            raise invalid(f"sources[{position}]", Reason(f"must be one of: {allowed}", f"必须是以下之一：{allowed}"))
+    return tuple(BindingSource(code) for code in codes)
+
+
+def _parse_rewards(items: Sequence[Fields], depth: int) -> tuple[StageReward, ...]:
+    rewards: list[StageReward] = []
+    for item in items:
+        reward = StageReward(
+            stage=item.choice("stage", Stage),
+            side=item.choice("side", Side),
+            points=item.integer("points", 0, 1_000_000, 0),
+            growth=item.integer("growth", 0, 1_000_000, 0),
+        )
+        item.done()
+        if any((reward.stage, reward.side) == (other.stage, other.side) for other in rewards):
+            raise invalid(item.path("side"), DUPLICATE)
+        if reward.side is Side.UPLINE and (depth < 2 or reward.stage is not Stage.FIRST_ORDER):
+            reason = Reason("needs depth 2 and a first order, never a head-count", "须为二级且仅限首单，不得按人头奖励")
+            raise invalid(item.path("side"), reason)
+        if not reward.points and not reward.growth:
+            raise invalid(item.path("points"), _NO_REWARD)
+        rewards.append(reward)
+    return tuple(rewards)
+
+
+def _parse_goals(items: Sequence[Fields]) -> tuple[Goal, ...]:
+    goals: list[Goal] = []
+    for item in items:
+        goal = Goal(
+            code=item.code("code"),
+            friends=item.integer("friends", 1, 10_000),
+            points=item.integer("points", 0, 1_000_000, 0),
+            growth=item.integer("growth", 0, 1_000_000, 0),
+        )
+        item.done()
+        if any(goal.code == other.code for other in goals):
+            raise invalid(item.path("code"), DUPLICATE)
+        if goals and goal.friends <= goals[-1].friends:
+            raise invalid(item.path("friends"), NOT_ASCENDING)
+        if not goal.points and not goal.growth:
+            raise invalid(item.path("points"), _NO_REWARD)
+        goals.append(goal)
+    return tuple(goals)
+
+
+# Codes
+
+
+def code_from(secret: bytes) -> str:
+    """A member's code out of 5 secret bytes: 8 characters without I, L, O and U, which people mistake."""
+    assert len(secret) == 5, f"{len(secret)} bytes"
+    number = int.from_bytes(secret, "big")
+    return "".join(CODE_ALPHABET[number >> shift & 31] for shift in range(35, -1, -5))
+
+
+def read_code(text: str) -> str:
+    """A code as somebody typed it, made regular: upper case, blanks and dashes out, O is 0, I and L are 1.
+
+    Raises: ReferralCodeUnknown for what cannot be a code.
+    """
+    code = text.upper().replace(" ", "").replace("-", "").translate(str.maketrans("OIL", "011"))
+    if len(code) != CODE_LENGTH or any(character not in CODE_ALPHABET for character in code):
+        raise ReferralCodeUnknown()
+    return code
+
+
+# Binding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingFacts:
+    """A friend about to be bound.
+
+    ``clicked_at`` is when the friend opened the link, code or QR. ``invitee_is_new``: first login after that click, and
+    no settled order ever. ``invitee_is_above``: the invitee stands above the inviter in the chain of referrals.
+    """
+
+    inviter_id: UUID
+    invitee_id: UUID
+    source: BindingSource
+    clicked_at: datetime
+    invitee_is_new: bool
+    already_bound: bool
+    invitee_is_above: bool = False
+
+
+def admit_binding(programme: ReferralProgramme, facts: BindingFacts, now: datetime) -> None:
+    """Whether the friend may be bound to the inviter. A member is bound once in a life.
+
+    Raises: ReferralRefused with the first reason of: self, source, loop, already_bound, not_new, expired.
+    """
+    for refused, reason in (
+        (facts.inviter_id == facts.invitee_id, RejectReason.SELF),
+        (facts.source not in programme.sources, RejectReason.SOURCE),
+        (facts.invitee_is_above, RejectReason.LOOP),
+        (facts.already_bound, RejectReason.ALREADY_BOUND),
+        (not facts.invitee_is_new, RejectReason.NOT_NEW),
+        (now >= facts.clicked_at + timedelta(days=programme.attribution_days), RejectReason.EXPIRED),
+    ):
+        if refused:
+            raise ReferralRefused(reason=reason.value)
+
+
+def beneficiaries(
+    programme: ReferralProgramme, stage: Stage, *, invitee_id: UUID, inviter_id: UUID, upline_id: UUID | None
+) -> tuple[tuple[UUID, StageReward], ...]:
+    """Who gets what for a stage. ``upline_id`` is who had brought the inviter; nobody further up is ever rewarded."""
+    members = {Side.INVITER: inviter_id, Side.INVITEE: invitee_id}
+    if programme.depth == MAX_DEPTH and upline_id is not None:
+        members[Side.UPLINE] = upline_id
+    return tuple((members[reward.side], reward) for reward in programme.rewards_for(stage) if reward.side in members)
+
+
+# From pending to paid
+
+
+def qualifies(
+    programme: ReferralProgramme, *, bound_at: datetime, settled_at: datetime, paid_fen: int, is_first: bool
+) -> bool:
+    """Whether an order of the friend is the result that was asked for.
+
+    The first settled order of the friend's life, of ``min_order_fen`` paid in money or more, within ``qualify_days``
+    of the binding. A first order below the minimum uses the chance up: it is the first order that counts.
+    """
+    in_time = bound_at <= settled_at < bound_at + timedelta(days=programme.qualify_days)
+    return is_first and in_time and paid_fen >= programme.min_order_fen
+
+
+def held_until(programme: ReferralProgramme, *, stage: Stage, reached_at: datetime) -> datetime:
+    """Until when a qualified reward is held: a first order's return window; a registration has none."""
+    return reached_at + timedelta(days=programme.return_days) if stage is Stage.FIRST_ORDER else reached_at
+
+
+def overdue(programme: ReferralProgramme, *, bound_at: datetime, now: datetime) -> bool:
+    """Whether a pending reward has waited too long and is rejected as expired."""
+    return now >= bound_at + timedelta(days=programme.qualify_days)
+
+
+class Review(StrEnum):
+    """What a person decided about a suspicious reward."""
+
+    NONE = "none"
+    APPROVED = "approved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldReward:
+    """A held reward when its time has come: its side, its risk, and what the member was paid for before.
+
+    The counts are of paid first-order and registration rewards of that side, on the shop day and altogether.
+    """
+
+    side: Side
+    held_until: datetime
+    risk: RiskScore
+    review: Review = Review.NONE
+    paid_today: int = 0
+    paid_ever: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of a held reward: it waits (HELD), perhaps for a review; it is PAID; or REJECTED with a reason."""
+
+    state: ReferralState
+    needs_review: bool = False
+    reason: RejectReason | None = None
+
+
+def decide(programme: ReferralProgramme, reward: HeldReward, now: datetime) -> Decision:
+    """Decide a held reward. A suspicion is a score and not a wall: a person looks at it unless it is beyond doubt.
+
+    In this order: a score of ``reject_score`` or more rejects with the heaviest evidence, one of ``review_score`` or
+    more waits for a person; an approval overrules both; the return window must be over; the limits per day and
+    altogether hold for inviter and upline, the friend's own reward is never cut by them.
+    """
+    if reward.review is not Review.APPROVED:
+        if programme.reject_score is not None and reward.risk.score >= programme.reject_score:
+            return Decision(state=ReferralState.REJECTED, reason=_heaviest(reward.risk))
+        if reward.risk.score >= programme.review_score:
+            return Decision(state=ReferralState.HELD, needs_review=True)
+    if now < reward.held_until:
+        return Decision(state=ReferralState.HELD)
+    if reward.side is not Side.INVITEE:
+        over_day = programme.daily_limit is not None and reward.paid_today >= programme.daily_limit
+        over_all = programme.total_limit is not None and reward.paid_ever >= programme.total_limit
+        if over_day or over_all:
+            return Decision(state=ReferralState.REJECTED, reason=RejectReason.LIMIT)
+    return Decision(state=ReferralState.PAID)
+
+
+def _heaviest(risk: RiskScore) -> RejectReason:
+    signal = risk.evidence[0].signal.value
+    return RejectReason(signal) if signal in set(RejectReason) else RejectReason.SUSPICIOUS
+
+
+def admit_review(state: ReferralState, *, needs_review: bool) -> None:
+    """Whether a person may decide this reward now. Raises: ReferralReviewRefused."""
+    if state is not ReferralState.HELD or not needs_review:
+        raise ReferralReviewRefused(state=state.value)
+
+
+def after_refund(programme: ReferralProgramme, *, state: ReferralState, paid_fen_left: int) -> ReferralState | None:
+    """What a refund of the friend's first order does to a first-order reward; None: nothing.
+
+    Once less than ``min_order_fen`` of the order is left, a reward that is not paid is rejected as order_refunded, and
+    a paid one is clawed back, with a debt if the points are spent.
+    """
+    if paid_fen_left >= programme.min_order_fen:
+        return None
+    match state:
+        case ReferralState.QUALIFIED | ReferralState.HELD:
+            return ReferralState.REJECTED
+        case ReferralState.PAID:
+            return ReferralState.CLAWED_BACK
+        case _:
+            return None
+
+
+# Goals and the leaderboard
+
+
+def unlocked(programme: ReferralProgramme, *, friends: int, before: Collection[str]) -> tuple[Goal, ...]:
+    """The goals that ``friends`` reach now and that are not among the codes unlocked ``before``."""
+    return tuple(goal for goal in programme.goals if goal.friends <= friends and goal.code not in before)
+
+
+def lost(programme: ReferralProgramme, *, friends: int, before: Collection[str]) -> tuple[Goal, ...]:
+    """The unlocked goals that ``friends`` no longer reach after a claw-back; their rewards are taken back too."""
+    return tuple(goal for goal in programme.goals if goal.friends > friends and goal.code in before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A member's friends in a period, and when the latest of them counted."""
+
+    member_id: UUID
+    friends: int
+    reached_at: datetime
+
+
+def leaderboard(standings: Iterable[Standing], top: int) -> tuple[tuple[int, Standing], ...]:
+    """The first ``top`` members with their places: most friends first, then who got there earlier, then by id.
+
+    Members without friends do not stand in it; no two share a place.
+    """
+    ranked = sorted(
+        (standing for standing in standings if standing.friends > 0),
+        key=lambda standing: (-standing.friends, standing.reached_at, standing.member_id),
+    )
+    return tuple(enumerate(ranked[:top], start=1))
+
+
+def period_start(period: LeaderboardPeriod, day: date) -> date:
+    """The first day of the week (Monday) or month that a leaderboard of ``day`` counts."""
+    return week_start(day) if period is LeaderboardPeriod.WEEK else month_start(day)
