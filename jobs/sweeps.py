@@ -5,7 +5,7 @@ from uuid import UUID
 
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
-from resolvers import notice, order, payment, refund
+from resolvers import notice, order, payment, refund, tier
 from resolvers.deps import Deps
 
 
@@ -30,9 +30,14 @@ async def _notice(deps: Deps, notice_row_id: UUID) -> None:
     await notice.retry(deps, notice_row_id=notice_row_id)
 
 
+async def _apply_table(deps: Deps, member_id: UUID) -> None:
+    await tier.apply_tier_table(deps, member_id=member_id)
+
+
 SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
     Sweep(name="send_refunds", every_s=5, due=refund.claim_due, do=_refund),
     Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice),
+    Sweep(name="apply_tier_table", every_s=30, due=tier.due_for_table, do=_apply_table),
 )

@@ -16,6 +16,19 @@ from models.points_ledger import Cause, NewLot
 from resolvers.programme import InForce
 
 
+async def within_caps(member_id: UUID, programme: PointsProgramme, amount: int, *, now: datetime, zone: tzinfo) -> int:
+    """``amount`` cut to what the programme's caps leave the member today and altogether."""
+    if amount == 0 or (programme.cap_per_day is None and programme.cap_per_member is None):
+        return amount
+    earned = await rows(
+        "SELECT coalesce(sum(amount), 0)::bigint AS ever, "
+        "coalesce(sum(amount) FILTER (WHERE at >= $2), 0)::bigint AS today "
+        "FROM points_entry WHERE member_id = $1 AND kind = 'earn'",
+        [member_id, day_start(business_day(now, zone), zone)],
+    )
+    return rule.within_caps(programme, amount, earned_today=earned[0]["today"], earned_ever=earned[0]["ever"])
+
+
 async def credit(
     member_id: UUID,
     *,

@@ -10,9 +10,8 @@ from loyalty import points as points_rule
 from loyalty.catalogue import StockKind
 from loyalty.order import OrderState, OutOfStock
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
-from loyalty.shop_time import business_day, day_start
 from loyalty.tier import GrowthEntryKind, TierTable, growth_for
-from models.engine import rows, savepoint
+from models.engine import savepoint
 from models.order import Order
 from resolvers import points, stock
 from resolvers.deps import Deps
@@ -28,7 +27,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
     programme: InForce[PointsProgramme] = await version("points", order.points_version_id)
     await points.post(cause_kind="order", cause_id=order.id, now=now, version_id=programme.version_id)
     earned = points_rule.earn(programme.rules, paid_fen=paid_fen, multiplier_bp=order.points_multiplier_bp)
-    earned = await _within_caps(deps, order.member_id, programme.rules, earned, now)
+    earned = await points.within_caps(order.member_id, programme.rules, earned, now=now, zone=deps.zone)
     if earned:
         await points.credit(
             order.member_id,
@@ -54,18 +53,6 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
         zone=deps.zone,
         table=await tier_table(now),
     )
-
-
-async def _within_caps(deps: Deps, member_id: UUID, programme: PointsProgramme, amount: int, now: datetime) -> int:
-    if amount == 0 or (programme.cap_per_day is None and programme.cap_per_member is None):
-        return amount
-    earned = await rows(
-        "SELECT coalesce(sum(amount), 0)::bigint AS ever, "
-        "coalesce(sum(amount) FILTER (WHERE at >= $2), 0)::bigint AS today "
-        "FROM points_entry WHERE member_id = $1 AND kind = 'earn'",
-        [member_id, day_start(business_day(now, deps.zone), deps.zone)],
-    )
-    return points_rule.within_caps(programme, amount, earned_today=earned[0]["today"], earned_ever=earned[0]["ever"])
 
 
 async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, now: datetime) -> bool:
