@@ -64,6 +64,9 @@ def executor_for(schema: GraphQLSchema) -> type[StrawberryGraphQLCoreExecutionCo
                     written = None
                 if written is not None:
                     return written
+            elif parent_type is schema.mutation_type:
+                # Mutations run one after the other; what an earlier one fetched may have changed since.
+                self.context_value.loaders.forget()
             return super().execute_field(parent_type, source, field_details_list, path, position_context)
 
     return Executor
