@@ -8,6 +8,7 @@ from uuid import UUID
 
 from loyalty import points as rule
 from loyalty.points import ClawBackMode, Draw, EntryKind, HoldState, PointsProgramme
+from loyalty.shop_time import business_day, day_start
 from models import points_ledger as ledger
 from models.engine import rows
 from models.ids import new_id
