@@ -27,7 +27,7 @@ class SandboxControl:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        self.http = httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=60)
+        self.http = httpx.AsyncClient(base_url=base_url, trust_env=False, verify=False, timeout=60)
 
     async def close(self) -> None:
         await self.http.aclose()
