@@ -1,14 +1,37 @@
-"""Members: joining, what the store knows of one, and the terms that a member's tier gives."""
+"""Members: joining, the profile, what they see when they open the store, and the terms that their tier gives."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from loyalty.member import admit_avatar, admit_nickname
 from loyalty.tier import TierChangeReason, TierLevel, TierTable, after_publish, effective
-from models.engine import in_transaction
+from models.engine import in_transaction, retried, rows, transaction
 from models.ids import new_id
+from models.keyset import Key, Keyset, Page, Slice, fetch
+from models.member import Member
 from models.points import PointsAccount
 from models.tier import Membership, TierChange
-from resolvers.programme import tier_table
+from resolvers import balance, check_in, tier
+from resolvers.balance import Balance
+from resolvers.check_in import CheckInToday
+from resolvers.deps import Deps
+from resolvers.programme import all_in_force, tier_table
+from resolvers.replay import remember, replayed
+from resolvers.tier import Standing
+
+NEWEST = Keyset("member.newest", (Key("id", UUID),))
+
+_HOME = """
+SELECT member.id, member.nickname, member.avatar_url, member.created_at, membership.growth_value, membership.tier_code,
+    membership.tier_since, membership.keep_until, account.balance, account.held, account.debt,
+    (SELECT count(*) FROM shop_order WHERE member_id = $1 AND state = 'unpaid') AS unpaid_orders,
+    (SELECT count(*) FROM shop_order WHERE member_id = $1 AND state = 'refunding') AS refunding_orders
+FROM member JOIN membership ON membership.member_id = member.id JOIN points_account account
+    ON account.member_id = member.id
+WHERE member.id = $1
+"""
 
 
 async def join(member_id: UUID, *, now: datetime) -> None:
@@ -45,3 +68,78 @@ async def tier_terms(member_id: UUID, table: TierTable, now: datetime) -> TierLe
     change = after_publish(table, current_code=standing.tier_code, growth=standing.growth_value)
     own_code = change.to_code if change else standing.tier_code
     return effective(table, own_code=own_code, overlays=(), now=now)
+
+
+async def by_ids(deps: Deps, member_ids: Sequence[UUID]) -> Mapping[UUID, Member]:
+    """These members, as far as they exist, in one statement."""
+    return {row.id: row for row in await Member.filter(id__in=member_ids)}
+
+
+async def browse(deps: Deps, *, page: Page) -> Slice[Member]:
+    """All members, the newest first."""
+    return await fetch(Member.all(), page)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """What a member sees first."""
+
+    member: Member
+    standing: Standing
+    balance: Balance
+    check_in: CheckInToday
+    unpaid_orders: int
+    refunding_orders: int
+
+
+async def home(deps: Deps, *, member_id: UUID) -> Home:
+    """All of it in four statements, however much the member has done."""
+    now = deps.clock.now()
+    row = (await rows(_HOME, [member_id]))[0]
+    in_force = await all_in_force(now)
+    lots = (await balance.open_lots_of([member_id])).get(member_id, ())
+    return Home(
+        member=Member(
+            id=row["id"], nickname=row["nickname"], avatar_url=row["avatar_url"], created_at=row["created_at"]
+        ),
+        standing=tier.standing(
+            Membership(
+                member_id=row["id"],
+                growth_value=row["growth_value"],
+                tier_code=row["tier_code"],
+                tier_since=row["tier_since"],
+                keep_until=row["keep_until"],
+            ),
+            in_force.tier.rules,
+        ),
+        balance=balance.balance_of(balance=row["balance"], held=row["held"], debt=row["debt"], lots=lots, now=now),
+        check_in=await check_in.today(deps, member_id=member_id, in_force=in_force.check_in),
+        unpaid_orders=row["unpaid_orders"],
+        refunding_orders=row["refunding_orders"],
+    )
+
+
+@retried
+async def update(
+    deps: Deps, *, member_id: UUID, nickname: str | None, avatar_url: str | None, idempotency_key: str
+) -> Member:
+    """Change what is given of a member's profile; None leaves it as it is.
+
+    Raises:
+        NicknameInvalid, AvatarInvalid: what is given cannot be kept.
+        KeyInvalid, KeyReused: the idempotency key.
+    """
+    now = deps.clock.now()
+    content = {"nickname": nickname, "avatar_url": avatar_url}
+    async with transaction(member_id):
+        before = await replayed(member_id, key=idempotency_key, operation="memberUpdate", content=content)
+        member = await Member.get(id=member_id)
+        if before is not None:
+            return member
+        if nickname is not None:
+            member.nickname = admit_nickname(nickname)
+        if avatar_url is not None:
+            member.avatar_url = admit_avatar(avatar_url)
+        await member.save(update_fields=["nickname", "avatar_url"])
+        await remember(member_id, key=idempotency_key, operation="memberUpdate", content=content, result={}, now=now)
+        return member
