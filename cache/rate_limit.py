@@ -1,8 +1,8 @@
 """How often something may be done: GCRA in one Lua call on the server's time, several limits at once.
 
-A limit allows ``burst`` calls at once and then one each ``every``. A call that one limit refuses is taken from none, and
-the answer says when to come again. When Redis is away a bucket of this process decides instead: looser by the number of
-processes, but never open.
+A limit allows ``burst`` calls at once and then one each ``every``. A call that one limit refuses is taken from none,
+and the answer says when to come again. When Redis is away a bucket of this process decides instead: looser by the
+number of processes, but never open.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 SCRIPT = (Path(__file__).parent / "rate_limit.lua").read_text(encoding="utf-8")
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 LOCAL_KEYS = 20_000
+AWAY: tuple[type[Exception], ...] = (*OUTAGES, OutOfMemoryError)
 
 
 class TooMany(Exception):
@@ -94,7 +95,7 @@ async def take(redis: aioredis.Redis, operation: str, *asked: tuple[Limit, str])
     wait_us: float
     try:
         wait_us = await _take(redis, keys, limits)
-    except (*OUTAGES, OutOfMemoryError) as error:
+    except AWAY as error:
         log.warning("rate limits are kept by this process alone", operation=operation, reason=type(error).__name__)
         wait_us = _local.take(keys, limits, time.monotonic() * 1e6)
     if wait_us > 0:

@@ -19,7 +19,7 @@ LIVE_S = 60
 ENDED_S = 180
 LIVE = b"1"
 ENDED = b"0"
-AWAY = (*OUTAGES, OutOfMemoryError)
+AWAY: tuple[type[Exception], ...] = (*OUTAGES, OutOfMemoryError)
 
 
 def _key(session_id: UUID) -> str:

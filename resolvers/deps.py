@@ -5,6 +5,7 @@ from datetime import timedelta, tzinfo
 
 from redis import asyncio as aioredis
 
+from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
 from resolvers.clock import Clock
 from resolvers.seal import Seal
 from resolvers.token import TokenIssuer
@@ -24,5 +25,7 @@ class Deps:
     pay_notify_url: str
     member_tokens: TokenIssuer
     operator_tokens: TokenIssuer
+    member_refresh_ttl: timedelta = REFRESH_TTL
+    operator_refresh_ttl: timedelta = OPERATOR_REFRESH_TTL
     seal: Seal
     pay_window: timedelta

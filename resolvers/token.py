@@ -6,81 +6,102 @@ Each kind has keys, audience and type of its own, so that neither is ever taken 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import jwt
 
 ALGORITHM = "HS256"
 ISSUER = "youli"
+MAX_LENGTH = 1024
+"""Of a token in characters. Ours have about 350; what is longer is not even looked into."""
+
+# What odd but well-formed JSON in a token makes of the code that reads it.
+_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class TokenInvalid(Exception):
-    """The token is expired, forged, of the other kind, or no token at all."""
+    """The token is expired, forged, of the other kind, of an ended session, or no token at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenClaims:
-    """What a valid token says."""
+    """Whom a valid token speaks for.
+
+    ``role`` is never part of a token: for an operator it is read from the database when the token comes.
+    """
 
     subject_id: UUID
     session_id: UUID
-    role: str | None
+    role: str | None = None
     expires_at: datetime
 
 
 class TokenIssuer:
-    """Signs with the first key and verifies with any. ``keys`` maps key ids (``kid``) to secrets of 32 bytes or more."""
+    """Signs with the first key and verifies with any. ``keys``: secrets of 32 bytes or more by ``kid``.
+
+    To change a key, put the new one first and keep the old one until its last token has expired.
+    """
 
     def __init__(self, keys: Mapping[str, str], *, audience: str, ttl: timedelta) -> None:
         assert keys, "tokens need a key"
         self._keys = dict(keys)
         self._kid = next(iter(keys))
         self._audience = audience
+        self._type = f"{audience}+jwt"
         self.ttl = ttl
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
-    def issue(self, *, subject_id: UUID, session_id: UUID, now: datetime, role: str | None = None) -> str:
-        """A token for the subject, valid from ``now`` for ``ttl``."""
-        claims: dict[str, Any] = {
+    def issue(self, *, subject_id: UUID, session_id: UUID, now: datetime) -> str:
+        """A token for the subject, valid from ``now`` for ``ttl``, counted in whole seconds."""
+        issued_at = int(now.timestamp())
+        claims = {
             "iss": ISSUER,
             "aud": self._audience,
             "sub": str(subject_id),
             "sid": str(session_id),
-            "iat": int(now.timestamp()),
-            "exp": int((now + self.ttl).timestamp()),
+            "iat": issued_at,
+            "exp": issued_at + int(self.ttl.total_seconds()),
         }
-        if role is not None:
-            claims["role"] = role
-        headers = {"kid": self._kid, "typ": f"{self._audience}+jwt"}
+        headers = {"kid": self._kid, "typ": self._type}
         return self._jwt.encode(claims, self._keys[self._kid], algorithm=ALGORITHM, headers=headers)
 
+    def expiry(self, now: datetime) -> datetime:
+        """When a token that is issued at ``now`` expires."""
+        return now.replace(microsecond=0) + self.ttl
+
     def read(self, token: str, *, now: datetime) -> TokenClaims:
-        """What the token says. Raises: TokenInvalid."""
+        """What the token says. Whether its session still lives is for the caller to ask.
+
+        The algorithm is ours and not the header's, ``kid`` only chooses among our own keys, and type, audience, issuer
+        and expiry are all compared. Raises: TokenInvalid.
+        """
+        if len(token) > MAX_LENGTH:
+            raise TokenInvalid("too long")
         try:
             header = jwt.get_unverified_header(token)
-            if header.get("typ") != f"{self._audience}+jwt":
-                raise TokenInvalid("typ")
+            if header.get("typ") != self._type or header.get("alg") != ALGORITHM:
+                raise TokenInvalid("typ or alg")
             claims = self._jwt.decode(
                 token,
                 self._keys[header["kid"]],
                 algorithms=[ALGORITHM],
                 audience=self._audience,
                 issuer=ISSUER,
+                # The clock is ours, so that a test and a rehearsal can set it; expiry is compared below.
                 options={
                     "require": ["iss", "aud", "sub", "sid", "iat", "exp"],
+                    "strict_aud": True,
                     "verify_exp": False,
                     "verify_iat": False,
+                    "verify_nbf": False,
                 },
             )
-            expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
             found = TokenClaims(
                 subject_id=UUID(claims["sub"]),
                 session_id=UUID(claims["sid"]),
-                role=claims.get("role"),
-                expires_at=expires_at,
+                expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC),
             )
-        except (jwt.PyJWTError, KeyError, ValueError, TypeError, OverflowError) as error:
+        except (jwt.PyJWTError, *_UNREADABLE) as error:
             raise TokenInvalid(type(error).__name__) from error
         if now >= found.expires_at:
             raise TokenInvalid("expired")

@@ -105,8 +105,7 @@ async def bearer(deps: Deps, subject: Member | Operator) -> Bearer:
         id=new_id(now), subject_kind="member" if is_member else "operator", subject_id=subject.id, created_at=now
     )
     issuer = deps.member_tokens if is_member else deps.operator_tokens
-    role = None if isinstance(subject, Member) else subject.role
-    token = Bearer(issuer.issue(subject_id=subject.id, session_id=family.id, now=now, role=role))
+    token = Bearer(issuer.issue(subject_id=subject.id, session_id=family.id, now=now))
     token.subject_id = subject.id
     token.session_id = family.id
     return token
