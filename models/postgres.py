@@ -172,7 +172,7 @@ def _home(wanted: Path) -> Path:
     wanted.parent.mkdir(parents=True, exist_ok=True)
     home = wanted
     if user is not None and not _reaches(user, wanted.parent):
-        home = ROOT_HOME / hashlib.sha256(str(wanted.resolve()).encode()).hexdigest()[:12]
+        home = ROOT_HOME / hashlib.sha256(str(wanted.parent.resolve() / wanted.name).encode()).hexdigest()[:12]
         home.parent.mkdir(parents=True, exist_ok=True)
         if not wanted.is_symlink():
             wanted.symlink_to(home)

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.xdist_group("server")
 SERVER_INFO = "{ serverInfo { businessDay } }"
 
 
-def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    env = environment(tmp_path / "var", free_port())
-    with running(("run",), env, tmp_path / "log") as program:
+def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(data_dir: Path) -> None:
+    env = environment(data_dir, free_port())
+    with running(("run",), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
         for path in ("/graphql", "/graphql/", "/admin/graphql", "/admin/graphql/"):
             assert program.query(path, SERVER_INFO).json()["data"]["serverInfo"]["businessDay"]
@@ -28,31 +28,31 @@ def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(tmp_path: Path)
 
         assert program.signal_and_wait(signal.SIGINT) == 0
         assert program.survivors() == []
-        assert list((tmp_path / "var" / "run").glob("*.json")) == []
+        assert list((data_dir / "run").glob("*.json")) == []
         assert f"{program.address}/graphql" in program.text()
         assert "Traceback" not in program.text()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_killed_server_takes_its_processes_along_and_the_next_start_finds_the_data(
-    tmp_path: Path, workers: str
+    data_dir: Path, workers: str
 ) -> None:
-    env = environment(tmp_path / "var", free_port())
+    env = environment(data_dir, free_port())
     assert command("migrate", env=env).returncode == 0
-    with running(("serve", "--workers", workers), env, tmp_path / "log") as program:
+    with running(("serve", "--workers", workers), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
         assert len(program.children) >= 3
-        asyncio.run(_leave_a_mark(tmp_path / "var"))
+        asyncio.run(_leave_a_mark(data_dir))
         program.signal_and_wait(signal.SIGKILL)
         eventually(lambda: program.survivors() == [], what="the end of the orphans")
-    with running(("run",), env, tmp_path / "log") as program:
+    with running(("run",), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
-        assert asyncio.run(_marks(tmp_path / "var")) == 1
+        assert asyncio.run(_marks(data_dir)) == 1
 
 
-def test_a_second_start_keeps_the_keys(tmp_path: Path) -> None:
-    env = environment(tmp_path / "var", free_port())
-    kept = tmp_path / "var" / "secrets.json"
+def test_a_second_start_keeps_the_keys(data_dir: Path) -> None:
+    env = environment(data_dir, free_port())
+    kept = data_dir / "secrets.json"
     assert command("migrate", env=env).returncode == 0
     first = kept.read_text()
     assert command("migrate", env=env).returncode == 0
@@ -60,9 +60,9 @@ def test_a_second_start_keeps_the_keys(tmp_path: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
-def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_running(tmp_path: Path) -> None:
-    env = environment(tmp_path / "var", free_port())
-    with running(("run",), env, tmp_path / "log") as program:
+def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_running(data_dir: Path) -> None:
+    env = environment(data_dir, free_port())
+    with running(("run",), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
         shown = command("doctor", env=env)
         assert shown.returncode == 0, shown.stdout + shown.stderr
@@ -71,9 +71,9 @@ def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_runn
         assert set(program.survivors()) == set(program.children)
 
 
-def test_doctor_shows_settings_without_secrets(tmp_path: Path) -> None:
+def test_doctor_shows_settings_without_secrets(data_dir: Path) -> None:
     secret = "a-secret-that-must-never-be-shown-0123456789"
-    env = environment(tmp_path / "var", free_port(), YOULI_MEMBER_JWT_KEYS=f"k1:{secret}", YOULI_METRICS_TOKEN=secret)
+    env = environment(data_dir, free_port(), YOULI_MEMBER_JWT_KEYS=f"k1:{secret}", YOULI_METRICS_TOKEN=secret)
     assert command("migrate", env=env).returncode == 0
     shown = command("doctor", env=env)
     assert shown.returncode == 0, shown.stdout + shown.stderr
@@ -82,41 +82,41 @@ def test_doctor_shows_settings_without_secrets(tmp_path: Path) -> None:
     assert re.search(r"REDIS_URL +not set", shown.stdout)
 
 
-def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_taken_port_is_said_before_anything_is_started(data_dir: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        shown = command("run", env=environment(tmp_path / "var", port))
+        shown = command("run", env=environment(data_dir, port))
     assert shown.returncode == 1
     assert f"Port {port}" in shown.stderr
     assert f"PORT={port + 1}" in shown.stderr
     assert "Traceback" not in shown.stderr
-    assert not (tmp_path / "var" / "postgres").exists()
+    assert not (data_dir / "postgres").exists()
 
 
-def test_serving_is_refused_while_a_migration_is_pending(tmp_path: Path) -> None:
-    shown = command("serve", env=environment(tmp_path / "var", free_port()))
+def test_serving_is_refused_while_a_migration_is_pending(data_dir: Path) -> None:
+    shown = command("serve", env=environment(data_dir, free_port()))
     assert shown.returncode == 1
     assert "make migrate" in shown.stderr
     assert "Traceback" not in shown.stderr
 
 
-def test_serving_is_refused_when_a_constraint_is_gone(tmp_path: Path) -> None:
-    env = environment(tmp_path / "var", free_port())
-    with running(("run",), env, tmp_path / "log") as program:
+def test_serving_is_refused_when_a_constraint_is_gone(data_dir: Path) -> None:
+    env = environment(data_dir, free_port())
+    with running(("run",), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
-        gone = asyncio.run(_drop_a_check(tmp_path / "var"))
+        gone = asyncio.run(_drop_a_check(data_dir))
     shown = command("serve", env=env)
     assert shown.returncode == 1
     assert gone in shown.stderr
     assert "Traceback" not in shown.stderr
 
 
-def test_metrics_add_up_over_all_worker_processes(tmp_path: Path) -> None:
-    env = environment(tmp_path / "var", free_port())
+def test_metrics_add_up_over_all_worker_processes(data_dir: Path) -> None:
+    env = environment(data_dir, free_port())
     assert command("migrate", env=env).returncode == 0
-    with running(("serve", "--workers", "2"), env, tmp_path / "log") as program:
+    with running(("serve", "--workers", "2"), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
         for _ in range(40):
             assert program.query("/graphql", SERVER_INFO).status_code == 200
