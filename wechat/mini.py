@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import httpx
 
-from wechat.errors import OutcomeUnknown, SystemBusy, Unreachable, mini_error
+from wechat.errors import AnswerUnreadable, OutcomeUnknown, SystemBusy, Unreachable, mini_error
 from wechat.transport import TIMEOUT, exchange, json_bytes, json_object, pause
 
 ATTEMPTS: Final = 3
@@ -54,6 +54,8 @@ class MiniProgramHost:
             raise OutcomeUnknown(f"HTTP_{response.status_code}", f"{path} answered without a result")
         answer = json_object(body)
         errcode = answer.get("errcode", 0)
+        if not isinstance(errcode, int):
+            raise AnswerUnreadable("ANSWER_UNREADABLE", "field errcode is not a number")
         if errcode != 0:
-            raise mini_error(int(errcode), str(answer.get("errmsg", "")))
+            raise mini_error(errcode, str(answer.get("errmsg", "")))
         return answer

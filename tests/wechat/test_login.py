@@ -113,6 +113,17 @@ async def test_an_unknown_code_and_a_phone_code_are_invalid(sandbox: SandboxCont
             await login.code2session(code)
 
 
+async def test_codes_of_the_real_developer_tools_can_be_one_users(sandbox: SandboxControl, login: LoginClient) -> None:
+    openid = await sandbox.openid()
+    await sandbox.post("login_codes/any", openid=openid)
+    assert (await login.code2session("0fromTheTools")).openid == openid
+    with pytest.raises(CodeUsed):
+        await login.code2session("0fromTheTools")
+    await sandbox.post("login_codes/any", openid=None)
+    with pytest.raises(CodeInvalid):
+        await login.code2session("0another")
+
+
 async def test_a_user_held_for_risky_is_blocked(sandbox: SandboxControl, login: LoginClient) -> None:
     openid = await sandbox.openid(blocked=True)
     with pytest.raises(RiskBlocked):

@@ -123,7 +123,7 @@ class Courier:
         now_s = self._world.now_s()
         return [
             each
-            for each in self._world.records.deliveries.values()
+            for each in self._world.records.on_their_way.values()
             if each.state == "pending" and each.next_s <= now_s and each.key not in self._under_way
         ]
 
@@ -131,10 +131,10 @@ class Courier:
         records = self._world.records
         times = [
             each.next_s
-            for each in records.deliveries.values()
+            for each in records.on_their_way.values()
             if each.state == "pending" and each.key not in self._under_way
         ]
-        times += [each.ends_s for each in records.refunds.values() if each.state == "PROCESSING"]
+        times += [each.ends_s for each in records.processing.values() if each.outcome != "PROCESSING"]
         return min(max(min(times, default=CHECK_S + self._world.now_s()) - self._world.now_s(), 0.0), CHECK_S)
 
     async def _deliver(self, http: httpx.AsyncClient, delivery: Delivery) -> None:
@@ -178,7 +178,7 @@ class Courier:
         else:
             delivery.next_s = self._world.now_s() + RETRY_AFTER_S[retries]
         self._world.records.keep(delivery)
-        for other in self._world.records.deliveries.values():
+        for other in list(self._world.records.on_their_way.values()):
             if other.state == "held" and other.id != delivery.id:
                 other.state, other.next_s = "pending", self._world.now_s()
                 self._world.records.keep(other)

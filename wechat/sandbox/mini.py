@@ -132,6 +132,9 @@ def make_code(world: "World", openid: str, purpose: str) -> Code:
 
 def _spend(world: "World", code: str, purpose: str) -> User:
     known = world.records.codes.get(code)
+    if known is None and purpose == "login" and world.any_code_openid is not None:
+        # A code of the real developer tools, which the sandbox cannot know: it is that user's, and works once too.
+        known = Code(code=code, purpose=purpose, openid=world.any_code_openid, made_s=world.now_s())
     if known is None or known.purpose != purpose or known.made_s + CODE_LIFE_S <= world.now_s():
         raise MiniRefusal(40029, "invalid code")
     if known.used:

@@ -103,15 +103,18 @@ def _open(world: "World", body: dict[str, Any], now_s: float) -> Order:
 def query(world: "World", out_trade_no: str | None, transaction_id: str | None, mchid: str) -> dict[str, Any]:
     """One order, by the merchant's number or by WeChat's."""
     _check_merchant(world, mchid)
-    if transaction_id is not None:
-        found = [each for each in world.records.orders.values() if each.transaction_id == transaction_id]
-        order = found[0] if found else None
-    else:
-        order = world.records.orders.get(out_trade_no or "")
+    order = find(world, out_trade_no, transaction_id)
     if order is None:
         raise PayRefusal(404, "ORDER_NOT_EXIST", "订单不存在", 268512771)
     refresh(world, order)
     return transaction(world, order)
+
+
+def find(world: "World", out_trade_no: str | None, transaction_id: str | None) -> Order | None:
+    """The order of the merchant's number, else of WeChat's."""
+    if out_trade_no is not None:
+        return world.records.orders.get(out_trade_no)
+    return next((each for each in world.records.orders.values() if each.transaction_id == transaction_id), None)
 
 
 def close(world: "World", out_trade_no: str, raw: bytes) -> None:

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,6 +133,7 @@ class Delivery:
         return str(self.number)
 
 
+T = TypeVar("T")
 Record = User | Code | Token | Order | Refund | Delivery
 
 
@@ -147,6 +148,9 @@ class Records:
         self.refunds: dict[str, Refund] = {}
         self.deliveries: dict[str, Delivery] = {}
         self.offset_s = 0.0
+        # The few that still have something before them, so that a long ledger costs no time.
+        self.on_their_way: dict[str, Delivery] = {}
+        self.processing: dict[str, Refund] = {}
         self._file: sqlite3.Connection | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,6 +167,7 @@ class Records:
         """Remember each record as it is now."""
         for record in records:
             self._shelf(record.kind)[record.key] = record
+            self._sort(record)
             self._write(record.kind, record.key, asdict(record))
 
     def keep_offset(self, seconds: float) -> None:
@@ -174,6 +179,8 @@ class Records:
         """Forget everything."""
         for kind in ("user", "code", "token", "order", "refund", "notice"):
             self._shelf(kind).clear()
+        self.on_their_way.clear()
+        self.processing.clear()
         self.offset_s = 0.0
         if self._file is not None:
             self._file.execute("DELETE FROM record")
@@ -183,6 +190,12 @@ class Records:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _sort(self, record: Record) -> None:
+        if isinstance(record, Delivery):
+            _put(self.on_their_way, record.key, record, record.state in ("pending", "held"))
+        elif isinstance(record, Refund):
+            _put(self.processing, record.key, record, record.state == "PROCESSING")
 
     def _shelf(self, kind: str) -> dict[str, Any]:
         shelves: dict[str, dict[str, Any]] = {
@@ -208,5 +221,14 @@ class Records:
             elif kind == "notice":
                 stored["attempts"] = [Attempt(**each) for each in stored["attempts"]]
                 self.deliveries[key] = Delivery(**stored)
+                self._sort(self.deliveries[key])
             else:
                 self._shelf(kind)[key] = made[kind](**stored)
+                self._sort(self._shelf(kind)[key])
+
+
+def _put(shelf: dict[str, T], key: str, record: T, belongs: bool) -> None:
+    if belongs:
+        shelf[key] = record
+    else:
+        shelf.pop(key, None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wechat.pay_types import OUT_REFUND_NO
 from wechat.sandbox.answers import OperatorRefusal, PayRefusal
 from wechat.sandbox.fields import Field, Free, Part, Text, Whole, read, refused
-from wechat.sandbox.orders import check_notify_url
+from wechat.sandbox.orders import check_notify_url, find
 from wechat.sandbox.records import Order, Refund
 from wechat.sandbox.text import china_time, digits
 
@@ -77,8 +77,8 @@ def query_refund(world: "World", out_refund_no: str) -> dict[str, Any]:
 def finish_due(world: "World") -> None:
     """Bring every refund whose time has come to its outcome, and tell the merchant."""
     now_s = world.now_s()
-    for each in list(world.records.refunds.values()):
-        if each.state == "PROCESSING" and each.outcome != "PROCESSING" and each.ends_s <= now_s:
+    for each in list(world.records.processing.values()):
+        if each.outcome != "PROCESSING" and each.ends_s <= now_s:
             finish(world, each, each.outcome)
 
 
@@ -124,15 +124,9 @@ def told(world: "World", each: Refund) -> dict[str, Any]:
 
 
 def _refundable(world: "World", body: dict[str, Any]) -> Order:
-    found = [
-        each
-        for each in world.records.orders.values()
-        if each.out_trade_no == body.get("out_trade_no")
-        or (each.transaction_id is not None and each.transaction_id == body.get("transaction_id"))
-    ]
-    if not found:
+    order = find(world, body.get("out_trade_no"), body.get("transaction_id"))
+    if order is None:
         raise PayRefusal(404, "RESOURCE_NOT_EXISTS", "订单不存在", 268512771)
-    order = found[0]
     if order.paid_s is None:
         raise PayRefusal(403, "TRADE_ERROR", "订单未支付，不能退款")
     if body["amount"]["total"] != order.total_fen:

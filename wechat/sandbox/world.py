@@ -27,6 +27,7 @@ class World:
         self.bills: dict[str, tuple[float, bytes]] = {}
         self.logins: dict[str, list[float]] = {}
         self.forced_refreshes: list[float] = []
+        self.any_code_openid: str | None = None
         self.courier = Courier(self)
 
     @property
@@ -58,5 +59,6 @@ class World:
         self.bills.clear()
         self.logins.clear()
         self.forced_refreshes.clear()
+        self.any_code_openid = None
         self.gate.notice_serial = self.credentials.platform_keys[0].serial
         self.courier.forget()
