@@ -187,7 +187,7 @@ def admit_exchange(
 
 
 def quote_exchange(item: MallItem, *, sku_id: UUID, quantity: int) -> Quote:
-    """The exchange as an order: its cash is the price, its points are held and posted like any other.
+    """The exchange as an order: its cash is the list price, its points are held and posted like any other.
 
     ``sku_id`` is the SKU of goods, or the item's own id. No tier discount and no further points apply.
     """
@@ -198,7 +198,7 @@ def quote_exchange(item: MallItem, *, sku_id: UUID, quantity: int) -> Quote:
         quantity=quantity,
         list_price_fen=item.cash_fen,
         unit_price_fen=item.cash_fen,
-        price_source=PriceSource.EXCHANGE,
+        price_source=PriceSource.LIST,
         goods_fen=cash_fen,
         discount_fen=0,
         points_used=points,

@@ -15,12 +15,11 @@ from loyalty.points import PointsProgramme, admit_redemption, redeem_value, rede
 
 
 class PriceSource(StrEnum):
-    """Which price a unit is sold at; an exchange in the points mall has its own."""
+    """Which price a unit is sold at."""
 
     LIST = "list"
     MEMBER = "member"
     TIER = "tier"
-    EXCHANGE = "exchange"
 
 
 class PriceStep(StrEnum):
@@ -123,7 +122,6 @@ def price(
     Raises: PointsStep, PointsCapExceeded, PointsShort.
     """
     assert lines, "an order without lines"
-    assert points >= 0, f"{points} points"
     assert programme is not None or points == 0, "points need a programme"
     quoted = [_quote_line(line, tier) for line in lines]
     before_points = sum(line.payable_fen for line in quoted)

@@ -344,16 +344,14 @@ def beneficiaries(
 # From pending to paid
 
 
-def qualifies(
-    programme: ReferralProgramme, *, bound_at: datetime, settled_at: datetime, paid_fen: int, is_first: bool
-) -> bool:
-    """Whether an order of the friend is the result that was asked for.
+def qualifies(programme: ReferralProgramme, *, bound_at: datetime, settled_at: datetime, paid_fen: int) -> bool:
+    """Whether a settled order of the friend is the result that a pending reward waits for.
 
-    The first settled order of the friend's life, of ``min_order_fen`` paid in money or more, within ``qualify_days``
-    of the binding. A first order below the minimum uses the chance up: it is the first order that counts.
+    ``min_order_fen`` paid in money or more, settled within ``qualify_days`` of the binding. Smaller orders neither
+    count nor spoil the chance; the first that is large enough counts.
     """
     in_time = bound_at <= settled_at < bound_at + timedelta(days=programme.qualify_days)
-    return is_first and in_time and paid_fen >= programme.min_order_fen
+    return in_time and paid_fen >= programme.min_order_fen
 
 
 def held_until(programme: ReferralProgramme, *, stage: Stage, reached_at: datetime) -> datetime:
