@@ -144,6 +144,11 @@ def admit_nesting(*, under_itself: bool, parent_is_nested: bool, has_children: b
         raise CategoryNestingRefused
 
 
+def admit_search(text: str) -> None:
+    """Whether products may be searched by this text, 0..60 characters. Raises: CatalogueInvalid."""
+    _bounded("search", len(text), 0, MAX_SEARCH_LENGTH)
+
+
 def admit_product(*, title: str, subtitle: str = "", description: str = "", media_urls: Sequence[str] = ()) -> None:
     """Whether a product may have these texts, pictures and videos.
 
