@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schema import limits
-from schema.http import Documents
+from schema.documents import Documents
 from tests.schema.serving import Asker, client_of, codes, door_app, probe_app, serving
 
 JSON = {"content-type": "application/json"}
