@@ -1,0 +1,301 @@
+"""SKUs, as members buy them and as operators keep them."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from loyalty.pricing import unit_price
+from loyalty.rights import Right
+from models.catalogue import Sku as SkuRow
+from resolvers import catalogue
+from resolvers import sku as verbs
+from resolvers.product import NewSku
+from resolvers.sku import SkuChanges
+from schema.catalogue import (
+    CatalogueInvalidRefusal,
+    Key,
+    ProductIncompleteRefusal,
+    SkuCodeTakenRefusal,
+    writer,
+)
+from schema.context import Info
+from schema.permissions import Needs
+from schema.refusal import SimpleRefusal
+from schema.scalars import Fen
+
+SkuIdArgument = Annotated[UUID, strawberry.argument(description="The SKU.")]
+
+
+@strawberry.type(description="One thing to buy, with one price and one stock.")
+class Sku:
+    """A SKU as members see it."""
+
+    id: UUID = strawberry.field(description="Opaque id of the SKU.")
+    title: str = strawberry.field(description="What tells it from its neighbours, 1 to 60 characters.")
+    price: Fen = strawberry.field(description="List price of one piece, in fen.")
+    member_price: Fen | None = strawberry.field(
+        description="Price of one piece for every member, in fen, at most the list price; null if there is none."
+    )
+    purchase_limit: int | None = strawberry.field(
+        description="How many pieces one member may buy in all; null without a limit."
+    )
+    stock_left: int = strawberry.field(description="Pieces left at this moment, 0 or more.")
+
+    @strawberry.field(description="Whether any piece is left.")
+    def in_stock(self) -> bool:
+        """More than none."""
+        return self.stock_left > 0
+
+    @strawberry.field(
+        description=(
+            "What one piece costs the one who asks, in fen: for a member the lowest of list price, member price and "
+            "the list price less the discount of their tier; for a visitor the list price."
+        )
+    )
+    async def your_price(self, info: Info) -> Fen:
+        """The tier is loaded once for all the SKUs of the answer."""
+        return await your_price(info, self)
+
+    @classmethod
+    def from_row(cls, row: SkuRow) -> "Sku":
+        """The stored SKU."""
+        return cls(
+            id=row.id,
+            title=row.title,
+            price=Fen(row.price_fen),
+            member_price=None if row.member_price_fen is None else Fen(row.member_price_fen),
+            purchase_limit=row.purchase_limit,
+            stock_left=row.stock_left,
+        )
+
+
+async def your_price(info: Info, sku: Sku) -> Fen:
+    """The price of one piece for the one who asks."""
+    if info.context.member_id is None:
+        return sku.price
+    tier = await info.context.loaders.load(catalogue.tiers_of, info.context.member_id)
+    price_fen, _ = unit_price(list_price_fen=sku.price, member_price_fen=sku.member_price, tier=tier)
+    return Fen(price_fen)
+
+
+@strawberry.type(name="Sku", description="One thing to buy, with one price and one stock.")
+class OperatorSku:
+    """A SKU as operators see it."""
+
+    id: UUID = strawberry.field(description="Opaque id of the SKU.")
+    product_id: UUID = strawberry.field(description="The product it belongs to.")
+    code: str = strawberry.field(description="The shop's own code for it, 1 to 40 characters, unique in the shop.")
+    title: str = strawberry.field(description="What tells it from its neighbours, 1 to 60 characters.")
+    price: Fen = strawberry.field(description="List price of one piece, in fen.")
+    member_price: Fen | None = strawberry.field(
+        description="Price of one piece for every member, in fen, at most the list price; null if there is none."
+    )
+    purchase_limit: int | None = strawberry.field(
+        description="How many pieces one member may buy in all; null without a limit."
+    )
+    stock_left: int = strawberry.field(description="Pieces left at this moment, 0 or more; the sum of `stockEntries`.")
+    hidden: bool = strawberry.field(description="Whether it is off sale while its product may be on sale.")
+    position: int = strawberry.field(description="Its place in the product, 0 to 9,999, the least first.")
+    created_at: datetime = strawberry.field(description="When it was made.")
+
+    @classmethod
+    def from_row(cls, row: SkuRow) -> "OperatorSku":
+        """The stored SKU."""
+        return cls(
+            id=row.id,
+            product_id=row.product_id,
+            code=row.code,
+            title=row.title,
+            price=Fen(row.price_fen),
+            member_price=None if row.member_price_fen is None else Fen(row.member_price_fen),
+            purchase_limit=row.purchase_limit,
+            stock_left=row.stock_left,
+            hidden=row.hidden,
+            position=row.position,
+            created_at=row.created_at,
+        )
+
+
+@strawberry.input(description="A SKU to be made. It is visible as soon as its product is.")
+class SkuInput:
+    """What a SKU has."""
+
+    code: str = strawberry.field(description="1 to 40 characters, unique in the shop.")
+    title: str = strawberry.field(description="1 to 60 characters.")
+    price: Fen = strawberry.field(description="List price of one piece in fen, 1 to 1,000,000,000.")
+    member_price: Fen | None = strawberry.field(
+        default=None, description="Price for every member in fen, 1 to the list price; nothing for none."
+    )
+    purchase_limit: int | None = strawberry.field(
+        default=None, description="How many pieces one member may buy in all, 1 to 1,000,000; nothing for no limit."
+    )
+    stock: int = strawberry.field(default=0, description="Pieces it starts with, 0 to 10,000,000; 0 unless given.")
+
+    def to_new(self) -> NewSku:
+        """What the verb takes."""
+        return NewSku(
+            code=self.code,
+            title=self.title,
+            price_fen=self.price,
+            member_price_fen=self.member_price,
+            purchase_limit=self.purchase_limit,
+            stock=self.stock,
+        )
+
+
+@strawberry.input(description="What is to change of a SKU. A field that is left out stays as it is.")
+class SkuUpdateInput:
+    """Only what is sent changes."""
+
+    id: UUID = strawberry.field(description="The SKU.")
+    code: strawberry.Maybe[str] = strawberry.field(description="1 to 40 characters, unique in the shop.")
+    title: strawberry.Maybe[str] = strawberry.field(description="1 to 60 characters.")
+    price: strawberry.Maybe[Fen] = strawberry.field(
+        description="List price of one piece in fen, 1 to 1,000,000,000, at least the member price."
+    )
+    member_price: strawberry.Maybe[Fen | None] = strawberry.field(
+        description="Price for every member in fen, 1 to the list price; null takes it away."
+    )
+    purchase_limit: strawberry.Maybe[int | None] = strawberry.field(
+        description="How many pieces one member may buy in all, 1 to 1,000,000; null takes the limit away."
+    )
+    position: strawberry.Maybe[int] = strawberry.field(
+        description="Its place in the product, 0 to 9,999, the least first."
+    )
+
+
+@strawberry.type(description="The SKU was made.")
+class SkuCreated:
+    """The new SKU."""
+
+    sku: OperatorSku = strawberry.field(description="The SKU.")
+
+
+@strawberry.type(description="The SKU is as asked for.")
+class SkuUpdated:
+    """The changed SKU."""
+
+    sku: OperatorSku = strawberry.field(description="The SKU as it is now.")
+
+
+@strawberry.type(description="The SKU is off sale.")
+class SkuHidden:
+    """The hidden SKU."""
+
+    sku: OperatorSku = strawberry.field(description="The SKU as it is now.")
+
+
+@strawberry.type(description="The SKU is on sale whenever its product is.")
+class SkuShown:
+    """The SKU that came back."""
+
+    sku: OperatorSku = strawberry.field(description="The SKU as it is now.")
+
+
+SkuCreateResult = Annotated[
+    SkuCreated | SkuCodeTakenRefusal | CatalogueInvalidRefusal | SimpleRefusal,
+    strawberry.union("SkuCreateResult", description="The SKU was made, or why not."),
+]
+SkuUpdateResult = Annotated[
+    SkuUpdated | SkuCodeTakenRefusal | CatalogueInvalidRefusal | SimpleRefusal,
+    strawberry.union("SkuUpdateResult", description="The SKU was changed, or why not."),
+]
+SkuHideResult = Annotated[
+    SkuHidden | ProductIncompleteRefusal | SimpleRefusal,
+    strawberry.union("SkuHideResult", description="The SKU is hidden, or why not."),
+]
+SkuShowResult = Annotated[
+    SkuShown | SimpleRefusal, strawberry.union("SkuShowResult", description="The SKU is shown, or why not.")
+]
+
+
+@strawberry.type
+class OperatorMutation:
+    """For those who stock the shelves."""
+
+    @strawberry.mutation(
+        description=(
+            "Add a SKU to a product, behind those it has; 100 at most. Refusals: `PRODUCT_NOT_FOUND`, "
+            "`CATALOGUE_INVALID`, `SKU_CODE_TAKEN`, `KEY_REUSED`."
+        ),
+        extensions=[Needs(Right.CATALOGUE_WRITE)],
+    )
+    async def sku_create(
+        self,
+        info: Info,
+        product_id: Annotated[UUID, strawberry.argument(description="The product it is to belong to.")],
+        input: Annotated[SkuInput, strawberry.argument(description="What it has.")],
+        idempotency_key: Key,
+    ) -> SkuCreateResult:
+        """One call."""
+        row = await verbs.create(
+            info.context.deps,
+            operator_id=writer(info),
+            product_id=product_id,
+            sku=input.to_new(),
+            idempotency_key=idempotency_key,
+        )
+        return SkuCreated(sku=OperatorSku.from_row(row))
+
+    @strawberry.mutation(
+        description=(
+            "Change a SKU. Orders placed before keep their price; stock is moved by `stockAdjust`. Refusals: "
+            "`SKU_NOT_FOUND`, `CATALOGUE_INVALID`, `SKU_CODE_TAKEN`, `KEY_REUSED`."
+        ),
+        extensions=[Needs(Right.CATALOGUE_WRITE)],
+    )
+    async def sku_update(
+        self,
+        info: Info,
+        input: Annotated[SkuUpdateInput, strawberry.argument(description="What is to change.")],
+        idempotency_key: Key,
+    ) -> SkuUpdateResult:
+        """One call."""
+        changes: SkuChanges = {}
+        if input.code:
+            changes["code"] = input.code.value
+        if input.title:
+            changes["title"] = input.title.value
+        if input.price:
+            changes["price_fen"] = input.price.value
+        if input.member_price:
+            changes["member_price_fen"] = input.member_price.value
+        if input.purchase_limit:
+            changes["purchase_limit"] = input.purchase_limit.value
+        if input.position:
+            changes["position"] = input.position.value
+        row = await verbs.update(
+            info.context.deps,
+            operator_id=writer(info),
+            sku_id=input.id,
+            changes=changes,
+            idempotency_key=idempotency_key,
+        )
+        return SkuUpdated(sku=OperatorSku.from_row(row))
+
+    @strawberry.mutation(
+        description=(
+            "Take a SKU off sale. The last visible one of a product that is on sale stays: hide the product. Refusals: "
+            "`SKU_NOT_FOUND`, `PRODUCT_INCOMPLETE`, `KEY_REUSED`."
+        ),
+        extensions=[Needs(Right.CATALOGUE_WRITE)],
+    )
+    async def sku_hide(self, info: Info, sku_id: SkuIdArgument, idempotency_key: Key) -> SkuHideResult:
+        """One call."""
+        row = await verbs.hide(
+            info.context.deps, operator_id=writer(info), sku_id=sku_id, idempotency_key=idempotency_key
+        )
+        return SkuHidden(sku=OperatorSku.from_row(row))
+
+    @strawberry.mutation(
+        description="Bring a hidden SKU back. Refusals: `SKU_NOT_FOUND`, `KEY_REUSED`.",
+        extensions=[Needs(Right.CATALOGUE_WRITE)],
+    )
+    async def sku_show(self, info: Info, sku_id: SkuIdArgument, idempotency_key: Key) -> SkuShowResult:
+        """One call."""
+        row = await verbs.show(
+            info.context.deps, operator_id=writer(info), sku_id=sku_id, idempotency_key=idempotency_key
+        )
+        return SkuShown(sku=OperatorSku.from_row(row))

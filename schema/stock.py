@@ -1,0 +1,130 @@
+"""Stock as operators see and move it."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from loyalty.catalogue import StockKind
+from loyalty.rights import Right
+from models.catalogue import StockEntry as StockEntryRow
+from resolvers import stock as verbs
+from schema.catalogue import CatalogueInvalidRefusal, Key, writer
+from schema.context import Info
+from schema.enums import describe
+from schema.order import OutOfStockRefusal
+from schema.paging import After, Connection, First, connection, page
+from schema.permissions import Needs
+from schema.refusal import SimpleRefusal
+from schema.sku import OperatorSku, SkuIdArgument
+
+describe(
+    StockKind,
+    "Why stock moved.",
+    {
+        StockKind.SUPPLY: "An operator supplied or corrected it; either sign.",
+        StockKind.HOLD: "An order was placed; negative.",
+        StockKind.RELEASE: "An unpaid order was closed; positive.",
+        StockKind.RETURN: "An order was refunded; positive.",
+    },
+)
+
+
+@strawberry.type(description="One move of the stock of a SKU. The entries of a SKU add up to its `stockLeft`.")
+class StockEntry:
+    """One line of the stock ledger."""
+
+    id: UUID = strawberry.field(description="Opaque id of the entry.")
+    kind: StockKind = strawberry.field(description="Why it moved.")
+    amount: int = strawberry.field(description="Pieces; positive onto the shelf, negative off it, never 0.")
+    left_after: int = strawberry.field(description="Pieces left after the move, 0 or more.")
+    cause_id: UUID = strawberry.field(
+        description="What moved it: the order, the product or SKU when it was made, or the adjustment."
+    )
+    note: str = strawberry.field(description="The operator's reason, empty for other moves; at most 200 characters.")
+    at: datetime = strawberry.field(description="When it moved.")
+
+    @classmethod
+    def from_row(cls, row: StockEntryRow) -> "StockEntry":
+        """The stored entry."""
+        return cls(
+            id=row.id,
+            kind=StockKind(row.kind),
+            amount=row.amount,
+            left_after=row.left_after,
+            cause_id=row.cause_id,
+            note=row.note,
+            at=row.at,
+        )
+
+
+@strawberry.input(description="A supply or a correction of stock.")
+class StockAdjustInput:
+    """By how much and why."""
+
+    sku_id: UUID = strawberry.field(description="The SKU.")
+    amount: int = strawberry.field(
+        description="Pieces to add, or with a minus to take; 1 to 10,000,000 either way. Never the number wanted."
+    )
+    reason: str = strawberry.field(description="Why, for the ledger and the audit log; 1 to 200 characters.")
+
+
+@strawberry.type(description="The stock was moved.")
+class StockAdjusted:
+    """What came of it."""
+
+    sku: OperatorSku = strawberry.field(description="The SKU with what is left of it now.")
+    entry: StockEntry = strawberry.field(description="The entry that was written.")
+
+
+StockAdjustResult = Annotated[
+    StockAdjusted | OutOfStockRefusal | CatalogueInvalidRefusal | SimpleRefusal,
+    strawberry.union("StockAdjustResult", description="The stock was moved, or why not."),
+]
+
+
+@strawberry.type
+class OperatorQuery:
+    """The ledger."""
+
+    @strawberry.field(
+        description="Every move of the stock of a SKU, newest first; empty if there is no such SKU.",
+        extensions=[Needs(Right.CATALOGUE_READ)],
+    )
+    async def stock_entries(
+        self, info: Info, sku_id: SkuIdArgument, first: First = 20, after: After = None
+    ) -> Connection[StockEntry]:
+        """One page."""
+        found = await verbs.entries(info.context.deps, sku_id, page=page(verbs.NEWEST, first, after))
+        return connection(found, StockEntry.from_row)
+
+
+@strawberry.type
+class OperatorMutation:
+    """Moves by hand."""
+
+    @strawberry.mutation(
+        description=(
+            "Move the stock of a SKU by an amount, up or down, with a reason. Orders placed meanwhile are kept. What "
+            "is left stays between 0 and 10,000,000. Refusals: `SKU_NOT_FOUND`, `OUT_OF_STOCK`, `CATALOGUE_INVALID`, "
+            "`KEY_REUSED`."
+        ),
+        extensions=[Needs(Right.CATALOGUE_WRITE)],
+    )
+    async def stock_adjust(
+        self,
+        info: Info,
+        input: Annotated[StockAdjustInput, strawberry.argument(description="By how much and why.")],
+        idempotency_key: Key,
+    ) -> StockAdjustResult:
+        """One call."""
+        sku, entry = await verbs.adjust(
+            info.context.deps,
+            operator_id=writer(info),
+            sku_id=input.sku_id,
+            amount=input.amount,
+            reason=input.reason,
+            idempotency_key=idempotency_key,
+        )
+        return StockAdjusted(sku=OperatorSku.from_row(sku), entry=StockEntry.from_row(entry))
