@@ -13,6 +13,7 @@ from loyalty.refusal import Refusal
 
 MAX_LINES = 50
 MAX_QUANTITY = 999
+MAX_REMARK = 200
 MAX_PAYABLE_FEN = 1_000_000_000
 """An order above 10 million yuan is refused: the platform's amount is a 32-bit number."""
 
@@ -107,6 +108,14 @@ class LineCountInvalid(Refusal):
     en = "An order has 1 to {most} lines."
 
 
+class RemarkTooLong(Refusal):
+    """A remark is ``most`` characters at most."""
+
+    code = "REMARK_TOO_LONG"
+    zh = "备注不能超过 {most} 个字"
+    en = "A remark is {most} characters at most."
+
+
 class AmountChanged(Refusal):
     """The member confirmed ``expected`` fen and the order costs ``actual`` now."""
 
@@ -185,6 +194,12 @@ def _admit_line(sku_id: UUID, quantity: int, sku: SkuTerms | None) -> OrderLine:
     if quantity > sku.stock_left:
         raise OutOfStock(sku_id=str(sku_id), left=max(sku.stock_left, 0))
     return OrderLine(sku_id=sku_id, quantity=quantity)
+
+
+def admit_remark(remark: str) -> None:
+    """Whether the order may carry this remark. Raises: RemarkTooLong."""
+    if len(remark) > MAX_REMARK:
+        raise RemarkTooLong(most=MAX_REMARK)
 
 
 def admit_amount(*, payable_fen: int, expected_fen: int | None = None) -> None:

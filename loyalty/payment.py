@@ -114,6 +114,34 @@ class RefundExceedsPayment(Refusal):
     en = "The refund exceeds what is left of the payment."
 
 
+class RefundReasonInvalid(Refusal):
+    """The payer is told why: 1 to ``most`` characters."""
+
+    code = "REFUND_REASON_INVALID"
+    zh = "退款原因须为 1 至 {most} 个字"
+    en = "The reason for the refund must be 1 to {most} characters."
+
+
+class CaseNotFound(Refusal):
+    """No such case in the exceptions inbox, or somebody settled it already."""
+
+    code = "CASE_NOT_FOUND"
+    zh = "异常事项不存在或已处理"
+    en = "There is no such open case."
+
+
+class ResolutionInvalid(Refusal):
+    """A case is settled with a word on how: 1 to ``most`` characters."""
+
+    code = "RESOLUTION_INVALID"
+    zh = "处理说明须为 1 至 {most} 个字"
+    en = "A resolution must be 1 to {most} characters."
+
+
+MAX_REFUND_REASON = 80
+MAX_RESOLUTION = 200
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFacts:
     """What a payment is about, in WeChat's words; ``total`` is fen."""
@@ -170,3 +198,15 @@ def next_poll(*, created_at: datetime, polls_done: int, deadline: datetime) -> d
     if last > created_at:
         schedule.append(last)
     return schedule[polls_done] if polls_done < len(schedule) else None
+
+
+def admit_refund_reason(reason: str) -> None:
+    """Whether ``reason`` may be told to the payer. Raises: RefundReasonInvalid."""
+    if not 1 <= len(reason.strip()) <= MAX_REFUND_REASON:
+        raise RefundReasonInvalid(most=MAX_REFUND_REASON)
+
+
+def admit_resolution(resolution: str) -> None:
+    """Whether a case may be settled with these words. Raises: ResolutionInvalid."""
+    if not 1 <= len(resolution.strip()) <= MAX_RESOLUTION:
+        raise ResolutionInvalid(most=MAX_RESOLUTION)

@@ -9,7 +9,7 @@ Source: docs/rules/points.md
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
@@ -314,6 +314,21 @@ def expires_at(programme: PointsProgramme, *, earned_at: datetime, zone: tzinfo)
             return year_end(add_months(month_start(day), 12 * programme.expiry_after), zone)
 
 
+NOTICE_DAYS = (30, 7, 1)
+"""How many days before the last usable day a member is told that points are about to end."""
+
+
+def last_usable_day(ends: datetime, zone: tzinfo) -> date:
+    """The shop day that members read as the end of points that expire at ``ends``."""
+    return business_day(ends - timedelta(microseconds=1), zone)
+
+
+def notice_due(ends: datetime, *, today: date, zone: tzinfo) -> int | None:
+    """Which of the NOTICE_DAYS is due today for points that expire at ``ends``; None: none."""
+    left = (last_usable_day(ends, zone) - today).days
+    return left if left in NOTICE_DAYS else None
+
+
 # Redeeming
 
 
@@ -435,6 +450,16 @@ def _draw(lots: Iterable[Lot], amount: int) -> tuple[tuple[Draw, ...], int]:
 def expiring(lots: Iterable[Lot], now: datetime) -> tuple[Draw, ...]:
     """What the nightly run takes from ended lots. What an open order holds waits until the hold is resolved."""
     return tuple(Draw(lot_id=lot.id, amount=lot.free) for lot in lots if lot.expired(now) and lot.free > 0)
+
+
+def expiry_calendar(lots: Iterable[Lot], *, now: datetime, zone: tzinfo) -> tuple[tuple[date, int], ...]:
+    """How many of a member's free points have which last usable day, the soonest first; pending points are counted."""
+    by_day: dict[date, int] = {}
+    for lot in lots:
+        if lot.expires_at is not None and not lot.expired(now) and lot.free > 0:
+            day = last_usable_day(lot.expires_at, zone)
+            by_day[day] = by_day.get(day, 0) + lot.free
+    return tuple(sorted(by_day.items()))
 
 
 def undrawn(draws: Sequence[Draw], *, returned: Mapping[UUID, int], amount: int) -> tuple[Draw, ...]:

@@ -5,10 +5,12 @@ Source: docs/rules/tier.md
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 from loyalty.programme import DUPLICATE, Fields, Reason, invalid
+from loyalty.shop_time import is_birthday
 
 
 class BenefitKind(StrEnum):
@@ -80,3 +82,39 @@ def parse_benefits(items: Sequence[Fields]) -> tuple[Benefit, ...]:
         benefits.append(Benefit(kind=kind, figure=figure, code=item.code("code") if named or needs_code else None))
         item.done()
     return tuple(benefits)
+
+
+# What a benefit does
+
+
+def ships_free(benefit: Benefit | None, *, payable_fen: int) -> bool:
+    """Whether an order of ``payable_fen`` is shipped free by the tier's free_shipping."""
+    return benefit is not None and benefit.kind is BenefitKind.FREE_SHIPPING and payable_fen >= benefit.figure
+
+
+def opens_for(benefit: Benefit | None, *, opens_at: datetime) -> datetime:
+    """When something that opens at ``opens_at`` opens for a member with the tier's early_access."""
+    if benefit is None or benefit.kind is not BenefitKind.EARLY_ACCESS:
+        return opens_at
+    return opens_at - timedelta(minutes=benefit.figure)
+
+
+def coupons_due(benefit: Benefit | None, *, granted_count: int) -> int:
+    """How many coupons of this shop month a member of the tier has not got yet, by the tier's monthly_coupons.
+
+    Rising within a month brings the difference; falling takes nothing back.
+    """
+    if benefit is None or benefit.kind is not BenefitKind.MONTHLY_COUPONS:
+        return 0
+    return max(0, benefit.figure - granted_count)
+
+
+def gift_due(benefit: Benefit | None, *, birthday: date | None, today: date, last_given_on: date | None) -> bool:
+    """Whether the tier's birthday_gift is due: on the birthday, and not within 330 days of the last one.
+
+    The distance keeps a changed birthday from bringing a second gift a year.
+    """
+    if benefit is None or benefit.kind is not BenefitKind.BIRTHDAY_GIFT or birthday is None:
+        return False
+    rested = last_given_on is None or (today - last_given_on).days >= 330
+    return rested and is_birthday(birthday, today)

@@ -93,6 +93,13 @@ def test_an_order_has_a_largest_amount() -> None:
         order.admit_amount(payable_fen=1_000_000_001, expected_fen=5)
 
 
+def test_a_remark_has_a_most_length() -> None:
+    order.admit_remark("")
+    order.admit_remark("x" * 200)
+    with pytest.raises(order.RemarkTooLong):
+        order.admit_remark("x" * 201)
+
+
 def test_the_pay_window_has_bounds() -> None:
     placed = datetime(2026, 11, 21, 12, tzinfo=UTC)
     assert order.pay_deadline(placed) == placed + timedelta(minutes=30)

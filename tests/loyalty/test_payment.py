@@ -69,6 +69,26 @@ def test_refunds_never_exceed_the_payment(amount: int, fine: bool) -> None:
         assert refused.value.data == {"left": 60}
 
 
+@pytest.mark.parametrize(
+    ("words", "fine"), [("", False), ("  ", False), ("x", True), ("x" * 80, True), ("x" * 81, False)]
+)
+def test_a_refund_needs_a_reason_of_bounded_length(words: str, fine: bool) -> None:
+    if fine:
+        payment.admit_refund_reason(words)
+    else:
+        with pytest.raises(payment.RefundReasonInvalid):
+            payment.admit_refund_reason(words)
+
+
+@pytest.mark.parametrize(("words", "fine"), [(" ", False), ("x", True), ("x" * 200, True), ("x" * 201, False)])
+def test_a_case_is_settled_with_words_of_bounded_length(words: str, fine: bool) -> None:
+    if fine:
+        payment.admit_resolution(words)
+    else:
+        with pytest.raises(payment.ResolutionInvalid):
+            payment.admit_resolution(words)
+
+
 def test_a_success_is_booked_from_every_state_but_success() -> None:
     for state in AttemptState:
         booked = payment.admit_attempt_step(state, AttemptState.SUCCEEDED)

@@ -111,6 +111,26 @@ def test_expiry_is_as_the_page_says() -> None:
             assert last == row["last usable day"], row
 
 
+def test_notices_are_due_as_the_page_says() -> None:
+    ends_at = datetime(2026, 12, 31, 16, tzinfo=UTC)
+    for row in worked("points.md", "Example: notices before the end"):
+        due = points.notice_due(ends_at, today=date.fromisoformat(row["today"]), zone=SHANGHAI)
+        assert due == (number(row["notice of days"]) or None), row
+
+
+def test_the_expiry_calendar_adds_up_the_free_points_of_each_day() -> None:
+    this_year, next_year = datetime(2026, 12, 31, 16, tzinfo=UTC), datetime(2027, 12, 31, 16, tzinfo=UTC)
+    owned = [
+        lot(1, 100, ends=next_year),
+        lot(2, 50, ends=this_year),
+        lot(3, 30),
+        lot(4, 20, held=5, ends=this_year, usable_from=NOW + timedelta(days=7)),
+        lot(5, 9, ends=NOW),
+    ]
+    calendar = points.expiry_calendar(owned, now=NOW, zone=SHANGHAI)
+    assert calendar == ((date(2026, 12, 31), 65), (date(2027, 12, 31), 100))
+
+
 def test_redeeming_is_as_the_page_says() -> None:
     programme = PointsProgramme.parse({})
     for row in worked("points.md", "Example: redeeming"):

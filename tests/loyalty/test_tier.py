@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty import tier
+from loyalty import tier, tier_benefit
 from loyalty.programme import ProgrammeInvalid
 from loyalty.tier import DowngradeMode, TierOverlay, TierTable
 from loyalty.tier_benefit import BenefitKind
@@ -95,6 +95,39 @@ def test_overlays_are_as_the_page_says() -> None:
             if row[column] != "-"
         ]
         assert tier.effective(table(), own_code=row["own"], overlays=overlays, now=NOW).code == row["applies"], row
+
+
+def test_benefits_do_what_the_page_says() -> None:
+    shipping = tier_benefit.Benefit(kind=BenefitKind.FREE_SHIPPING, figure=9_900)
+    early = tier_benefit.Benefit(kind=BenefitKind.EARLY_ACCESS, figure=30)
+    coupons = tier_benefit.Benefit(kind=BenefitKind.MONTHLY_COUPONS, figure=3, code="tea")
+    for row in worked("tier.md", "Example: what benefits do"):
+        free = tier_benefit.ships_free(shipping, payable_fen=number(row["payable fen"]))
+        assert free is (row["ships free"] == "yes"), row
+        opens_at = datetime.fromisoformat(row["something opens at"]).replace(tzinfo=UTC)
+        opens = tier_benefit.opens_for(early, opens_at=opens_at)
+        assert opens == datetime.fromisoformat(row["opens for the tier at"]).replace(tzinfo=UTC), row
+        due = tier_benefit.coupons_due(coupons, granted_count=number(row["coupons had"]))
+        assert due == number(row["coupons due"]), row
+
+
+def test_birthday_gifts_are_due_as_the_page_says() -> None:
+    gift = tier_benefit.Benefit(kind=BenefitKind.BIRTHDAY_GIFT, figure=200)
+    for row in worked("tier.md", "Example: birthday gifts"):
+        due = tier_benefit.gift_due(
+            gift,
+            birthday=None if row["birthday"] == "-" else date.fromisoformat(row["birthday"]),
+            today=date.fromisoformat(row["today"]),
+            last_given_on=None if row["last gift"] == "-" else date.fromisoformat(row["last gift"]),
+        )
+        assert due is (row["due"] == "yes"), row
+
+
+def test_a_tier_without_a_benefit_gives_none() -> None:
+    assert not tier_benefit.ships_free(None, payable_fen=10**9)
+    assert tier_benefit.opens_for(None, opens_at=NOW) == NOW
+    assert tier_benefit.coupons_due(None, granted_count=0) == 0
+    assert not tier_benefit.gift_due(None, birthday=NOW.date(), today=NOW.date(), last_given_on=None)
 
 
 # Properties
