@@ -138,8 +138,8 @@ def found(pid_file: Path, answers: Callable[[dict[str, Any]], bool]) -> Running 
     except (OSError, ValueError, KeyError, TypeError):
         pid_file.unlink(missing_ok=True)
         return None
-    if birth(pid) == born:
-        if birth(owner_pid) == owner_born:
+    if _is(pid, born):
+        if _is(owner_pid, owner_born):
             if not _comes(lambda: answers(address), within_s=5.0):
                 raise StartFailed(
                     f"{name} (pid {pid}) does not answer, and its owner (pid {owner_pid}) is running: stop that"
@@ -148,6 +148,10 @@ def found(pid_file: Path, answers: Callable[[dict[str, Any]], bool]) -> Running 
         end(pid, signals, patience_s, None)
     pid_file.unlink(missing_ok=True)
     return None
+
+
+def _is(pid: int, born: str | None) -> bool:
+    return born is not None and birth(pid) == born
 
 
 def _comes(condition: Callable[[], bool], *, within_s: float) -> bool:

@@ -34,11 +34,15 @@ import surroundings
 import telemetry
 from cache import engine as valkey
 from hooks.health import health_routes
+from hooks.pay import pay_route
 from jobs import worker as jobs
+from loyalty.refusal import Refusal
 from models import engine as database
 from models import postgres
+from models.asyncpg_backend import Unavailable
 from resolvers.clock import SystemClock
 from resolvers.deps import Deps
+from resolvers.operator import ensure_owner
 from resolvers.prepare import prepare
 from resolvers.seal import Seal
 from resolvers.token import TokenIssuer
@@ -54,6 +58,7 @@ from wechat.pay_types import PayConfig
 
 POOL_WATCH_S = 5.0
 REQUEST_BODY_BYTES = 1024 * 1024
+PAY_NOTICES = "/hooks/wechat/pay"
 MEMBER_AUDIENCE = "member"
 OPERATOR_AUDIENCE = "operator"
 
@@ -71,7 +76,6 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
     assert settings.redis_url is not None, "the engines are found before the dependencies are made"
     redis = valkey.connect(settings.redis_url.get_secret_value())
     clock = SystemClock()
-    notify = f"{settings.public_address}/hooks/wechat"
     async with (
         database.database(settings.database_url.get_secret_value(), pool_size=settings.database_pool),
         httpx.AsyncClient(limits=httpx.Limits(max_connections=100, max_keepalive_connections=20)) as http,
@@ -83,7 +87,7 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
             redis=redis,
             login=LoginClient(host, appid=_given(settings.wechat_app_id), secret=_secret(settings.wechat_app_secret)),
             pay=PayClient(_merchant(settings), http, base_url=settings.wechat_pay_base_url, now=clock.now),
-            pay_notify_url=f"{notify}/pay",
+            pay_notify_url=f"{settings.public_address}{PAY_NOTICES}",
             member_tokens=TokenIssuer(
                 configuration.parse_keys(_secret(settings.member_jwt_keys)),
                 audience=MEMBER_AUDIENCE,
@@ -94,6 +98,8 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
                 audience=OPERATOR_AUDIENCE,
                 ttl=timedelta(seconds=settings.operator_access_ttl_s),
             ),
+            member_refresh_ttl=timedelta(seconds=settings.member_refresh_ttl_s),
+            operator_refresh_ttl=timedelta(seconds=settings.operator_refresh_ttl_s),
             seal=Seal(configuration.parse_seal_keys(_secret(settings.seal_keys))),
             pay_window=timedelta(seconds=settings.pay_window_s),
         )
@@ -147,6 +153,7 @@ def build(settings: Settings) -> Starlette:
                 [
                     *graphql_routes("/graphql", shop_endpoint(deps, development=settings.introspection_on)),
                     *graphql_routes("/admin/graphql", operator_endpoint(deps, development=settings.introspection_on)),
+                    pay_route(deps, PAY_NOTICES),
                     *health_routes(
                         {"database": _database_answers, "redis": redis_answers, "migrations": _Migrations()},
                         telemetry.exposition,
@@ -166,7 +173,7 @@ def build(settings: Settings) -> Starlette:
     return Starlette(
         lifespan=lifespan,
         max_body_size=REQUEST_BODY_BYTES,
-        exception_handlers={Exception: _internal, 404: _nothing_here},
+        exception_handlers={Exception: _internal, Unavailable: _try_again, 404: _nothing_here},
     )
 
 
@@ -225,19 +232,25 @@ async def _finished(work: asyncio.Task[None] | None, within_s: float) -> None:
 
 
 async def _internal(request: Request, _: Exception) -> Response:
-    error = {
-        "message": "Internal error",
-        "extensions": {"code": "INTERNAL", "requestId": request.scope["state"]["request_id"]},
-    }
-    return Response(orjson.dumps({"errors": [error]}), status_code=500, media_type="application/json")
+    return _error(request, 500, "INTERNAL", "Internal error")
 
 
-async def _nothing_here(_: Request, __: Exception) -> Response:
-    error = {"message": "Nothing here. The doors are /graphql and /admin/graphql.", "extensions": {"code": "NOT_FOUND"}}
-    return Response(orjson.dumps({"errors": [error]}), status_code=404, media_type="application/json")
+async def _try_again(request: Request, _: Exception) -> Response:
+    return _error(request, 503, "TRY_AGAIN", "The database does not answer. Try again.")
 
 
-# --- serving ------------------------------------------------------------------------------------------------------
+async def _nothing_here(request: Request, _: Exception) -> Response:
+    return _error(request, 404, "NOT_FOUND", "Nothing here. The doors are /graphql and /admin/graphql.")
+
+
+def _error(request: Request, status: int, code: str, message: str) -> Response:
+    request.scope["state"]["outcome"] = "bug" if status == 500 else code
+    extensions = {"code": code, "requestId": request.scope["state"]["request_id"]}
+    body = orjson.dumps({"errors": [{"message": message, "extensions": extensions}]})
+    return Response(body, status_code=status, media_type="application/json")
+
+
+# --- what has to be in the database -------------------------------------------------------------------------------
 
 
 async def complete(settings: Settings) -> None:
@@ -257,12 +270,29 @@ async def complete(settings: Settings) -> None:
             )
 
 
-async def brought_up_to_date(settings: Settings) -> list[str]:
-    """Apply pending migrations and publish the first version of each programme. Returns the migrations applied."""
+async def migrated(settings: Settings) -> list[str]:
+    """Apply what is pending; the names of the migrations applied."""
     async with database.database(_secret(settings.database_url), pool_size=2):
-        applied = await database.migrate()
-        await prepare(SystemClock().now())
-        return applied
+        return await database.migrate()
+
+
+async def opened(settings: Settings) -> str | None:
+    """The first version of each programme and the first owner are there.
+
+    Returns the owner's password if one was made up just now: it is shown once.
+    """
+    async with dependencies(settings) as deps:
+        await prepare(deps.clock.now())
+        password = settings.owner_password.get_secret_value() if settings.owner_password else None
+        try:
+            return await ensure_owner(deps, login=settings.owner_login, password=password)
+        except Refusal as refused:
+            raise surroundings.StartRefused(
+                f"YOULI_OWNER_LOGIN, YOULI_OWNER_PASSWORD: {refused.message('en')}"
+            ) from None
+
+
+# --- serving ------------------------------------------------------------------------------------------------------
 
 
 class _Announcing(uvicorn.Server):
@@ -328,8 +358,9 @@ def run() -> None:
     _configure_logs(settings)
     with surroundings.claimed_port(settings) as listener, surroundings.provided(settings) as settings:
         asyncio.run(surroundings.reachable(settings))
-        asyncio.run(brought_up_to_date(settings))
+        asyncio.run(migrated(settings))
         asyncio.run(complete(settings))
+        asyncio.run(opened(settings))
         listen(settings, listener, workers=1, announce=lambda: _welcome(settings))
 
 
@@ -343,6 +374,9 @@ def serve(
     with surroundings.claimed_port(settings) as listener, surroundings.provided(settings) as settings:
         asyncio.run(surroundings.reachable(settings))
         asyncio.run(complete(settings))
+        made_up = asyncio.run(opened(settings))
+        if made_up is not None:
+            typer.echo(f"The first owner is {settings.owner_login!r}, the password {made_up}. It is shown only now.")
         listen(
             settings, listener, workers=workers, announce=lambda: log.info("serving", address=settings.public_address)
         )
@@ -377,7 +411,7 @@ def migrate() -> None:
     _configure_logs(settings)
     with surroundings.provided(settings, platform=False) as settings:
         asyncio.run(surroundings.reachable(settings))
-        applied = asyncio.run(brought_up_to_date(settings))
+        applied = asyncio.run(migrated(settings))
         asyncio.run(complete(settings))
     typer.echo(
         f"Applied: {', '.join(applied)}" if applied else "Nothing to do: the database is at the newest migration."

@@ -133,12 +133,12 @@ class Settings(BaseSettings):
     member_jwt_keys: SecretStr | None = None
     operator_jwt_keys: SecretStr | None = None
     seal_keys: SecretStr | None = None
-    member_access_ttl_s: int = Field(2 * 3600, ge=60, le=86_400)
+    member_access_ttl_s: int = Field(30 * 60, ge=60, le=86_400)
     member_refresh_ttl_s: int = Field(30 * 86_400, ge=3600, le=400 * 86_400)
     operator_access_ttl_s: int = Field(15 * 60, ge=60, le=86_400)
-    operator_refresh_ttl_s: int = Field(14 * 86_400, ge=3600, le=400 * 86_400)
+    operator_refresh_ttl_s: int = Field(12 * 3600, ge=3600, le=400 * 86_400)
 
-    pay_window_s: int = Field(15 * 60, ge=5 * 60, le=86_400)
+    pay_window_s: int = Field(30 * 60, ge=5 * 60, le=86_400)
 
     owner_login: str = Field("owner", min_length=3, max_length=64)
     owner_password: SecretStr | None = None
