@@ -4,15 +4,21 @@ import secrets
 from datetime import datetime
 from uuid import UUID
 
+_last_ms = 0
+_step = 0
+
 
 def new_id(at: datetime) -> UUID:
-    """A UUIDv7 (RFC 9562 §5.7): 48 bits of unix milliseconds of ``at``, then 74 random bits.
+    """A UUIDv7 (RFC 9562 §5.7): 48 bits of unix milliseconds of ``at``, a 12-bit counter, 62 random bits.
 
-    Ids made later sort later to the millisecond, so lists can be paged by id.
+    Ids made later sort later, so lists can be paged by id; within one millisecond and process the counter sees to it
+    (§6.2, method 1), from a random start and for 2,048 ids at least.
     """
+    global _last_ms, _step
     ms = int(at.timestamp() * 1000) & 0xFFFFFFFFFFFF
-    value = (ms << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
-    return UUID(int=value)
+    _step = min(_step + 1, 0xFFF) if ms == _last_ms else secrets.randbits(11)
+    _last_ms = ms
+    return UUID(int=(ms << 80) | (0x7 << 76) | (_step << 64) | (0b10 << 62) | secrets.randbits(62))
 
 
 def new_secret(nbytes: int = 32) -> str:

@@ -130,6 +130,7 @@ async def place(
     Raises:
         LineCountInvalid, QuantityInvalid, SkuNotOnSale, PurchaseLimitReached, OutOfStock: a line cannot be had.
         PointsStep, PointsCapExceeded, PointsShort: the points cannot be used.
+        RemarkTooLong: the remark.
         OrderAmountTooLarge, AmountChanged: the amount is not what it may be or what the member agreed to.
         KeyInvalid, KeyReused: the idempotency key.
     """
@@ -144,6 +145,7 @@ async def place(
         before = await replayed(member_id, key=idempotency_key, operation="orderPlace", content=content)
         if before is not None:
             return await Order.get(id=UUID(before["order_id"]))
+        rule.admit_remark(remark)
         basket = await _basket(member_id, lines, points_wanted, now)
         quote = basket.quote
         rule.admit_amount(payable_fen=quote.payable_fen, expected_fen=expected_fen)

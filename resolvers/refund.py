@@ -7,7 +7,7 @@ import structlog
 
 from loyalty.catalogue import StockKind
 from loyalty.order import OrderNotFound, OrderState
-from loyalty.payment import PaymentOutcome, RefundCause, RefundState
+from loyalty.payment import PaymentOutcome, RefundCause, RefundState, admit_refund_reason
 from loyalty.points import ClawBackMode, EntryKind, claw_back
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction
@@ -65,6 +65,7 @@ async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason:
 
     Raises:
         OrderNotFound, OrderStateRefused: there is nothing to refund.
+        RefundReasonInvalid: the payer must be told why.
         ClawBackBlocked: the programme forbids it while earned points are spent.
         KeyInvalid, KeyReused: the idempotency key.
     """
@@ -90,6 +91,7 @@ async def _open_refund(
         before = await replayed(operator_id, key=idempotency_key, operation="orderRefund", content=content)
         if before is not None:
             return UUID(before["refund_id"]) if before["refund_id"] else None
+        admit_refund_reason(reason)
         order = await Order.get(id=order_id)
         await step(order, OrderState.REFUNDING)
         await _admit_claw_back(order, now)

@@ -1,0 +1,57 @@
+"""Reading orders: lists by key, and the parts of many orders at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from loyalty.order import OrderState
+from models.keyset import Key, Keyset, Page, Slice, fetch
+from models.order import Order, OrderEvent, OrderLine
+from models.payment import ExceptionCase, Refund
+from resolvers.deps import Deps
+
+NEWEST = Keyset("order.newest", (Key("id", UUID),))
+CASES = Keyset("exception_case.newest", (Key("id", UUID),))
+
+
+async def of_member(member_id: UUID, *, page: Page, state: OrderState | None) -> Slice[Order]:
+    """A member's orders, newest first."""
+    wanted = Order.filter(member_id=member_id)
+    return await fetch(wanted.filter(state=state) if state else wanted, page)
+
+
+async def all_orders(*, page: Page, state: OrderState | None, member_id: UUID | None) -> Slice[Order]:
+    """The shop's orders, newest first."""
+    wanted: dict[str, Any] = {"state": state, "member_id": member_id}
+    return await fetch(Order.filter(**{name: value for name, value in wanted.items() if value is not None}), page)
+
+
+async def lines_by_order(_: Deps, order_ids: Sequence[UUID]) -> Mapping[UUID, list[OrderLine]]:
+    """The lines of each order, in their order."""
+    found = await OrderLine.filter(order_id__in=list(order_ids)).order_by("position")
+    return _grouped(order_ids, found)
+
+
+async def events_by_order(_: Deps, order_ids: Sequence[UUID]) -> Mapping[UUID, list[OrderEvent]]:
+    """The timeline of each order, oldest first."""
+    found = await OrderEvent.filter(order_id__in=list(order_ids)).order_by("id")
+    return _grouped(order_ids, found)
+
+
+async def refunds_by_order(_: Deps, order_ids: Sequence[UUID]) -> Mapping[UUID, list[Refund]]:
+    """The refunds of each order, oldest first."""
+    found = await Refund.filter(order_id__in=list(order_ids)).order_by("id")
+    return _grouped(order_ids, found)
+
+
+def _grouped(order_ids: Sequence[UUID], found: Sequence[Any]) -> dict[UUID, list[Any]]:
+    groups: dict[UUID, list[Any]] = {order_id: [] for order_id in order_ids}
+    for row in found:
+        groups[row.order_id].append(row)
+    return groups
+
+
+async def cases(*, page: Page, open_only: bool) -> Slice[ExceptionCase]:
+    """The exceptions inbox, newest first."""
+    wanted = ExceptionCase.filter(resolved_at__isnull=True) if open_only else ExceptionCase.all()
+    return await fetch(wanted, page)

@@ -1,0 +1,202 @@
+"""The invariants of the books: each an equation with those who break it, proven by SQL over everything there is.
+
+A row of an invariant's query is an offender. The queries aggregate in the database, so memory here stays bounded
+however long the ledgers are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.engine import rows
+
+MOST_OFFENDERS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invariant:
+    """``promise`` in words, ``offenders`` as a query that returns nothing while it holds."""
+
+    name: str
+    promise: str
+    offenders: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An invariant and the first of those who break it; none when it holds."""
+
+    invariant: Invariant
+    offenders: tuple[Mapping[str, Any], ...]
+
+
+INVARIANTS = (
+    Invariant(
+        name="points_balance",
+        promise="a member's points balance = sum of the entries = sum of what remains in the lots",
+        offenders="""
+            SELECT account.member_id, account.balance, coalesce(entry.total, 0) AS entries,
+                coalesce(lot.total, 0) AS lots
+            FROM points_account account
+            LEFT JOIN (SELECT member_id, sum(amount) AS total FROM points_entry GROUP BY 1) entry USING (member_id)
+            LEFT JOIN (SELECT member_id, sum(remaining) AS total FROM points_lot GROUP BY 1) lot USING (member_id)
+            WHERE account.balance <> coalesce(entry.total, 0) OR account.balance <> coalesce(lot.total, 0)
+        """,
+    ),
+    Invariant(
+        name="points_held",
+        promise="a member's held points = sum of the pending holds = sum of what is held in the lots",
+        offenders="""
+            SELECT account.member_id, account.held, coalesce(hold.total, 0) AS holds, coalesce(lot.total, 0) AS lots
+            FROM points_account account
+            LEFT JOIN (SELECT member_id, sum(amount) AS total FROM points_hold WHERE state = 'pending' GROUP BY 1) hold
+                USING (member_id)
+            LEFT JOIN (SELECT member_id, sum(held) AS total FROM points_lot GROUP BY 1) lot USING (member_id)
+            WHERE account.held <> coalesce(hold.total, 0) OR account.held <> coalesce(lot.total, 0)
+        """,
+    ),
+    Invariant(
+        name="points_hold_draws",
+        promise="a points hold = sum of its draws",
+        offenders="""
+            SELECT hold.id, hold.amount, coalesce(sum(draw.amount), 0) AS draws FROM points_hold hold
+            LEFT JOIN points_hold_draw draw ON draw.hold_id = hold.id
+            GROUP BY hold.id HAVING hold.amount <> coalesce(sum(draw.amount), 0)
+        """,
+    ),
+    Invariant(
+        name="points_debt",
+        promise="a member's points debt = sum of the debt changes",
+        offenders="""
+            SELECT account.member_id, account.debt, coalesce(entry.total, 0) AS entries FROM points_account account
+            LEFT JOIN (SELECT member_id, sum(debt_change) AS total FROM points_entry GROUP BY 1) entry USING (member_id)
+            WHERE account.debt <> coalesce(entry.total, 0)
+        """,
+    ),
+    Invariant(
+        name="points_draws",
+        promise="an entry = sum of its draws",
+        offenders="""
+            SELECT entry.id, entry.member_id, entry.amount, coalesce(sum(draw.amount), 0) AS draws
+            FROM points_entry entry LEFT JOIN points_draw draw ON draw.entry_id = entry.id
+            GROUP BY entry.id HAVING entry.amount <> coalesce(sum(draw.amount), 0)
+        """,
+    ),
+    Invariant(
+        name="points_lots",
+        promise="what remains in a lot = sum of its draws",
+        offenders="""
+            SELECT lot.id, lot.member_id, lot.remaining, coalesce(sum(draw.amount), 0) AS draws
+            FROM points_lot lot LEFT JOIN points_draw draw ON draw.lot_id = lot.id
+            GROUP BY lot.id HAVING lot.remaining <> coalesce(sum(draw.amount), 0)
+        """,
+    ),
+    Invariant(
+        name="points_sequence",
+        promise="a member's points entries are numbered 1, 2, 3 … and each balance is the one before plus the amount",
+        offenders="""
+            SELECT member_id, seq, balance_after FROM (
+                SELECT member_id, seq, balance_after,
+                    row_number() OVER step AS wanted_seq, sum(amount) OVER step AS wanted_balance
+                FROM points_entry WINDOW step AS (PARTITION BY member_id ORDER BY seq)
+            ) walked WHERE seq <> wanted_seq OR balance_after <> wanted_balance
+        """,
+    ),
+    Invariant(
+        name="growth_balance",
+        promise="a member's growth value = sum of the growth entries, numbered without a gap",
+        offenders="""
+            SELECT membership.member_id, membership.growth_value, coalesce(entry.total, 0) AS entries
+            FROM membership LEFT JOIN (
+                SELECT member_id, sum(amount) AS total, count(*) AS many, max(seq) AS last FROM growth_entry GROUP BY 1
+            ) entry USING (member_id)
+            WHERE membership.growth_value <> coalesce(entry.total, 0)
+               OR coalesce(entry.many, 0) <> coalesce(entry.last, 0)
+        """,
+    ),
+    Invariant(
+        name="stock_left",
+        promise="what is left of a SKU = sum of its stock moves",
+        offenders="""
+            SELECT sku.id, sku.stock_left, coalesce(entry.total, 0) AS entries FROM sku
+            LEFT JOIN (SELECT sku_id, sum(amount) AS total FROM stock_entry GROUP BY 1) entry ON entry.sku_id = sku.id
+            WHERE sku.stock_left <> coalesce(entry.total, 0)
+        """,
+    ),
+    Invariant(
+        name="stock_of_orders",
+        promise="an order that is open, paid or being refunded holds its quantities; a closed or refunded one nothing",
+        offenders="""
+            SELECT o.id, line.sku_id, o.state, line.quantity, coalesce(moved.total, 0) AS moved
+            FROM order_line line JOIN shop_order o ON o.id = line.order_id
+            LEFT JOIN (
+                SELECT cause.order_id, entry.sku_id, sum(entry.amount) AS total FROM stock_entry entry
+                JOIN (SELECT id AS cause_id, id AS order_id FROM shop_order
+                      UNION ALL SELECT id, order_id FROM payment) cause USING (cause_id)
+                GROUP BY 1, 2
+            ) moved ON moved.order_id = o.id AND moved.sku_id = line.sku_id
+            WHERE coalesce(moved.total, 0) <> CASE WHEN o.state IN ('closed', 'refunded') THEN 0 ELSE -line.quantity END
+        """,
+    ),
+    Invariant(
+        name="order_lines",
+        promise="an order's amounts = sums of its lines' amounts",
+        offenders="""
+            SELECT o.id FROM shop_order o LEFT JOIN order_line line ON line.order_id = o.id
+            GROUP BY o.id HAVING (o.goods_fen, o.discount_fen, o.points_fen, o.payable_fen) IS DISTINCT FROM
+                (sum(line.goods_fen), sum(line.discount_fen), sum(line.points_fen), sum(line.payable_fen))
+        """,
+    ),
+    Invariant(
+        name="order_points",
+        promise="points of an open order are held, of a paid one spent, of a closed or refunded one given back",
+        offenders="""
+            SELECT o.id, o.state, o.points_used, coalesce(hold.total, 0) AS held, coalesce(spent.total, 0) AS spent
+            FROM shop_order o
+            LEFT JOIN (SELECT cause_id, sum(amount) AS total FROM points_hold
+                       WHERE cause_kind = 'order' AND state = 'pending' GROUP BY 1) hold ON hold.cause_id = o.id
+            LEFT JOIN (SELECT cause_id, -sum(amount) AS total FROM points_entry
+                       WHERE cause_kind = 'order' AND kind IN ('spend', 'spend_reversal') GROUP BY 1) spent
+                ON spent.cause_id = o.id
+            WHERE (coalesce(hold.total, 0), coalesce(spent.total, 0)) IS DISTINCT FROM
+                CASE WHEN o.state IN ('unpaid', 'closing') THEN (o.points_used::numeric, 0::numeric)
+                     WHEN o.state IN ('paid', 'refunding') THEN (0::numeric, o.points_used::numeric)
+                     ELSE (0::numeric, 0::numeric) END
+        """,
+    ),
+    Invariant(
+        name="money",
+        promise="a paid order with something to pay has one payment of that amount; any other payment has its refund",
+        offenders="""
+            SELECT o.id, o.state, o.payable_fen, payment.total_fen FROM shop_order o
+            LEFT JOIN payment ON payment.order_id = o.id AND payment.outcome IN ('settled', 'revived')
+            WHERE (o.state IN ('paid', 'refunding', 'refunded') AND o.payable_fen > 0
+                   AND payment.total_fen IS DISTINCT FROM o.payable_fen)
+               OR (o.state IN ('unpaid', 'closing', 'closed') AND payment.id IS NOT NULL)
+            UNION ALL
+            SELECT payment.order_id, payment.outcome, payment.total_fen, refund.amount_fen FROM payment
+            LEFT JOIN refund ON refund.payment_id = payment.id
+            WHERE payment.outcome IN ('late', 'second') AND refund.amount_fen IS DISTINCT FROM payment.total_fen
+        """,
+    ),
+    Invariant(
+        name="refunds",
+        promise="a refunded order's payment went back in full",
+        offenders="""
+            SELECT o.id, o.payable_fen, refund.amount_fen, refund.state FROM shop_order o
+            JOIN payment ON payment.order_id = o.id AND payment.outcome IN ('settled', 'revived')
+            LEFT JOIN refund ON refund.payment_id = payment.id
+            WHERE o.state = 'refunded'
+              AND (refund.amount_fen IS DISTINCT FROM payment.total_fen OR refund.state IS DISTINCT FROM 'succeeded')
+        """,
+    ),
+)
+
+
+async def verify() -> list[Finding]:
+    """Every invariant with up to twenty of those who break it."""
+    findings = []
+    for invariant in INVARIANTS:
+        offenders = await rows(f"{invariant.offenders} LIMIT {MOST_OFFENDERS}")
+        findings.append(Finding(invariant=invariant, offenders=tuple(offenders)))
+    return findings

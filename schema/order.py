@@ -1,0 +1,436 @@
+"""Orders in both schemas: what they cost, how they stand, what became of them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from loyalty import order as rule
+from loyalty import points as points_rule
+from loyalty.order import OrderLine as OrderLineWish
+from loyalty.order import OrderState
+from loyalty.pricing import PriceSource, PriceStep, Quote
+from models.order import Order as OrderRow
+from models.order import OrderEvent as OrderEventRow
+from models.order import OrderLine as OrderLineRow
+from resolvers import order as verbs
+from resolvers import order_view as views
+from resolvers import payment as payment_verbs
+from schema.context import Info
+from schema.enums import describe
+from schema.paging import After, Connection, First, connection, page
+from schema.permissions import ForMembers, require_member
+from schema.refusal import Refusal, SimpleRefusal, refusal_type
+from schema.scalars import Fen, IdempotencyKey, Points
+
+describe(
+    OrderState,
+    "Where an order stands.",
+    {
+        OrderState.UNPAID: "Placed; stock and points are held until the pay deadline.",
+        OrderState.CLOSING: "WeChat Pay is being asked to close it; nothing is given back yet.",
+        OrderState.CLOSED: "Cancelled or timed out; everything it held is given back.",
+        OrderState.PAID: "Paid; points and growth value are booked.",
+        OrderState.REFUNDING: "The money is on its way back.",
+        OrderState.REFUNDED: "Money, points, growth value and stock went back.",
+    },
+)
+describe(
+    PriceSource,
+    "Which price a unit is sold at: the lowest that applies.",
+    {
+        PriceSource.LIST: "The list price.",
+        PriceSource.MEMBER: "The SKU's member price.",
+        PriceSource.TIER: "The list price less the tier's discount.",
+    },
+)
+describe(
+    PriceStep,
+    "A step of the price, in the order in which they apply.",
+    {
+        PriceStep.LIST: "The goods at list price.",
+        PriceStep.MEMBER: "What member prices take off.",
+        PriceStep.TIER: "What the tier's discount takes off.",
+        PriceStep.POINTS: "What points take off.",
+    },
+)
+
+
+@strawberry.type(description="One step of a price that had an effect.")
+class PriceExplanation:
+    """One line of the explanation."""
+
+    step: PriceStep = strawberry.field(description="Which step.")
+    amount: Fen = strawberry.field(description="What it adds (the first) or takes off (negative), in fen.")
+    code: str | None = strawberry.field(description="The tier's code, for the tier step.")
+
+
+@strawberry.type(description="One SKU of an order, with names and prices as they were when it was placed.")
+class OrderLine:
+    """One line; ``goods = discount + pointsAmount + payable``."""
+
+    sku_id: UUID = strawberry.field(description="The SKU.")
+    product_title: str = strawberry.field(description="The product's title.")
+    sku_title: str = strawberry.field(description="The SKU's title.")
+    quantity: int = strawberry.field(description="How many pieces, 1 to 999.")
+    list_price: Fen = strawberry.field(description="List price of one piece, in fen.")
+    unit_price: Fen = strawberry.field(description="Price of one piece after member price or tier discount, in fen.")
+    goods: Fen = strawberry.field(description="List price times quantity, in fen.")
+    discount: Fen = strawberry.field(description="What prices and tier took off this line, in fen.")
+    points_amount: Fen = strawberry.field(description="This line's share of what points paid, in fen.")
+    payable: Fen = strawberry.field(description="This line's share of the money to pay, in fen.")
+
+    @classmethod
+    def from_row(cls, row: OrderLineRow) -> "OrderLine":
+        return cls(
+            sku_id=row.sku_id,
+            product_title=row.product_title,
+            sku_title=row.sku_title,
+            quantity=row.quantity,
+            list_price=Fen(row.list_price_fen),
+            unit_price=Fen(row.unit_price_fen),
+            goods=Fen(row.goods_fen),
+            discount=Fen(row.discount_fen),
+            points_amount=Fen(row.points_fen),
+            payable=Fen(row.payable_fen),
+        )
+
+
+@strawberry.type(description="One thing that happened to an order.")
+class OrderEvent:
+    """One line of the timeline."""
+
+    kind: str = strawberry.field(
+        description="What: placed, closing, closed, paid, revived, refund_requested, refunded, late_payment, "
+        "duplicate_payment, payment_returned. More may come."
+    )
+    at: datetime = strawberry.field(description="When.")
+
+    @classmethod
+    def from_row(cls, row: OrderEventRow) -> "OrderEvent":
+        return cls(kind=row.kind, at=row.at)
+
+
+@strawberry.type(description="An order. All amounts are frozen when it is placed: goods = discount + points + payable.")
+class Order:
+    """One order."""
+
+    id: UUID = strawberry.field(description="Opaque id.")
+    number: str = strawberry.field(description="The number to read to a shop assistant, 24 digits.")
+    state: OrderState = strawberry.field(description="Where it stands.")
+    goods: Fen = strawberry.field(description="The goods at list price, in fen.")
+    discount: Fen = strawberry.field(description="What member prices and the tier took off, in fen.")
+    points_used: Points = strawberry.field(description="Points used on it.")
+    points_amount: Fen = strawberry.field(description="What these points paid, in fen.")
+    payable: Fen = strawberry.field(description="The money to pay or paid, in fen. 0: paid with points alone.")
+    remark: str = strawberry.field(description="The member's remark, up to 200 characters.")
+    pay_by: datetime = strawberry.field(description="An unpaid order is closed from this instant on.")
+    created_at: datetime = strawberry.field(description="When it was placed.")
+    paid_at: datetime | None = strawberry.field(description="When the payment was booked.")
+    closed_at: datetime | None = strawberry.field(description="When it was closed.")
+    refunded_at: datetime | None = strawberry.field(description="When everything had gone back.")
+    explain: list[PriceExplanation] = strawberry.field(description="How the price came about; it adds up to payable.")
+
+    @strawberry.field(description="Its lines, 1 to 50.")
+    async def lines(self, info: Info) -> list[OrderLine]:
+        found = await info.context.loaders.load(views.lines_by_order, self.id)
+        return [OrderLine.from_row(row) for row in found or ()]
+
+    @strawberry.field(description="Everything that happened to it, oldest first.")
+    async def timeline(self, info: Info) -> list[OrderEvent]:
+        found = await info.context.loaders.load(views.events_by_order, self.id)
+        return [OrderEvent.from_row(row) for row in found or ()]
+
+    @classmethod
+    def from_row(cls, row: OrderRow) -> "Order":
+        return cls(**order_fields(row))
+
+
+def order_fields(row: OrderRow) -> dict[str, Any]:
+    """The columns of an order as both schemas show them."""
+    return {
+        "id": row.id,
+        "number": row.number,
+        "state": OrderState(row.state),
+        "goods": Fen(row.goods_fen),
+        "discount": Fen(row.discount_fen),
+        "points_used": Points(row.points_used),
+        "points_amount": Fen(row.points_fen),
+        "payable": Fen(row.payable_fen),
+        "remark": row.remark,
+        "pay_by": row.pay_by,
+        "created_at": row.created_at,
+        "paid_at": row.paid_at,
+        "closed_at": row.closed_at,
+        "refunded_at": row.refunded_at,
+        "explain": [
+            PriceExplanation(step=PriceStep(step["step"]), amount=Fen(step["amount_fen"]), code=step["code"])
+            for step in row.explain
+        ],
+    }
+
+
+@strawberry.type(description="What an order of these lines would cost now. Nothing is kept for it.")
+class OrderQuote:
+    """A preview."""
+
+    goods: Fen = strawberry.field(description="The goods at list price, in fen.")
+    discount: Fen = strawberry.field(description="What member prices and the tier take off, in fen.")
+    points_used: Points = strawberry.field(description="Points it would use.")
+    points_amount: Fen = strawberry.field(description="What these points pay, in fen.")
+    points_most: Points = strawberry.field(description="The most points this order takes from this member.")
+    payable: Fen = strawberry.field(description="The money to pay, in fen; send it as `expectedPayable`.")
+    explain: list[PriceExplanation] = strawberry.field(description="How the price came about; it adds up to payable.")
+
+    @classmethod
+    def from_quote(cls, quote: Quote) -> "OrderQuote":
+        return cls(
+            goods=Fen(quote.goods_fen),
+            discount=Fen(quote.discount_fen),
+            points_used=Points(quote.points_used),
+            points_amount=Fen(quote.points_fen),
+            points_most=Points(quote.points_most),
+            payable=Fen(quote.payable_fen),
+            explain=[
+                PriceExplanation(step=step.step, amount=Fen(step.amount_fen), code=step.code) for step in quote.explain
+            ],
+        )
+
+
+@strawberry.input(description="So many of one SKU. Lines of the same SKU are merged.")
+class OrderLineInput:
+    """One wish."""
+
+    sku_id: UUID = strawberry.field(description="The SKU.")
+    quantity: int = strawberry.field(description="How many pieces, 1 to 999.")
+
+
+@strawberry.input(description="What to order.")
+class OrderPlaceInput:
+    """The content of an order."""
+
+    lines: list[OrderLineInput] = strawberry.field(description="1 to 50 lines.")
+    points: Points = strawberry.field(default=Points(0), description="Points to use on it; 0 for none.")
+    expected_payable: Fen | None = strawberry.field(
+        default=None, description="What the member saw and agreed to, in fen; another price is refused."
+    )
+    remark: str = strawberry.field(default="", description=f"For the shop, up to {rule.MAX_REMARK} characters.")
+
+
+@refusal_type(rule.OutOfStock)
+@strawberry.type(name="OutOfStock", description="Fewer pieces are left than wanted.")
+class OutOfStockRefusal(Refusal):
+    """Stock ran out."""
+
+    sku_id: UUID = strawberry.field(description="The SKU.")
+    left: int = strawberry.field(description="How many are left.")
+
+
+@refusal_type(rule.PurchaseLimitReached)
+@strawberry.type(name="PurchaseLimitReached", description="The member may not buy so many of it.")
+class PurchaseLimitRefusal(Refusal):
+    """A limit per member."""
+
+    sku_id: UUID = strawberry.field(description="The SKU.")
+    limit: int = strawberry.field(description="How many a member may buy.")
+    bought: int = strawberry.field(description="How many the member has, open orders included.")
+
+
+@refusal_type(rule.SkuNotOnSale)
+@strawberry.type(name="SkuNotOnSale", description="The SKU does not exist or is not on sale.")
+class SkuNotOnSaleRefusal(Refusal):
+    """Not on the shelf."""
+
+    sku_id: UUID = strawberry.field(description="The SKU.")
+
+
+@refusal_type(rule.AmountChanged)
+@strawberry.type(name="AmountChanged", description="The price is not what the member agreed to.")
+class AmountChangedRefusal(Refusal):
+    """Another price."""
+
+    expected: Fen = strawberry.field(description="What was sent, in fen.")
+    actual: Fen = strawberry.field(description="What it costs now, in fen.")
+
+
+@refusal_type(points_rule.PointsShort)
+@strawberry.type(name="PointsShort", description="The member cannot spend so many points.")
+class PointsShortRefusal(Refusal):
+    """Too few points."""
+
+    available: Points = strawberry.field(description="What can be spent.")
+    wanted: Points = strawberry.field(description="What was asked for.")
+
+
+@refusal_type(points_rule.PointsCapExceeded)
+@strawberry.type(name="PointsCapExceeded", description="The order does not take so many points.")
+class PointsCapRefusal(Refusal):
+    """A cap per order."""
+
+    most: Points = strawberry.field(description="What it takes at most; 0 when it takes none.")
+
+
+@refusal_type(rule.OrderStateRefused)
+@strawberry.type(name="OrderStateRefused", description="Not possible in the order's state.")
+class OrderStateRefusal(Refusal):
+    """The wrong state."""
+
+    state: str = strawberry.field(description="The order's state, in lower case.")
+
+
+@strawberry.type(description="The order as it was placed.")
+class OrderPlaced:
+    """Success of orderPlace."""
+
+    order: Order = strawberry.field(description="The order; pay it with `orderPay` unless payable is 0.")
+
+
+@strawberry.type(
+    description="What `wx.requestPayment` takes. The payment counts when the server knows of it, "
+    "so ask `orderConfirmPayment` after the dialog closes."
+)
+class PaymentRequested:
+    """Success of orderPay; the fields are WeChat's."""
+
+    time_stamp: str = strawberry.field(description="timeStamp: unix seconds.")
+    nonce_str: str = strawberry.field(description="nonceStr.")
+    package: str = strawberry.field(description="package: `prepay_id=…`.")
+    sign_type: str = strawberry.field(description="signType: RSA.")
+    pay_sign: str = strawberry.field(description="paySign.")
+
+
+@strawberry.type(description="The order after the change.")
+class OrderChanged:
+    """Success of orderCancel and orderConfirmPayment."""
+
+    order: Order = strawberry.field(description="The order as it stands now.")
+
+
+OrderPlaceResult = Annotated[
+    OrderPlaced
+    | OutOfStockRefusal
+    | PurchaseLimitRefusal
+    | SkuNotOnSaleRefusal
+    | AmountChangedRefusal
+    | PointsShortRefusal
+    | PointsCapRefusal
+    | SimpleRefusal,
+    strawberry.union("OrderPlaceResult", description="The order, or why it could not be placed."),
+]
+OrderPreviewResult = Annotated[
+    OrderQuote
+    | OutOfStockRefusal
+    | PurchaseLimitRefusal
+    | SkuNotOnSaleRefusal
+    | PointsShortRefusal
+    | PointsCapRefusal
+    | SimpleRefusal,
+    strawberry.union("OrderPreviewResult", description="The price, or why it could not be ordered."),
+]
+OrderPayResult = Annotated[
+    PaymentRequested | OrderStateRefusal | SimpleRefusal,
+    strawberry.union("OrderPayResult", description="What opens the payment, or why it cannot be paid."),
+]
+OrderChangeResult = Annotated[
+    OrderChanged | OrderStateRefusal | SimpleRefusal,
+    strawberry.union("OrderChangeResult", description="The order, or why it was not changed."),
+]
+
+OrderId = Annotated[UUID, strawberry.argument(description="The order.")]
+Key = Annotated[
+    IdempotencyKey,
+    strawberry.argument(description="Made by the client before sending, 8 to 64 visible ASCII characters."),
+]
+StateFilter = Annotated[OrderState | None, strawberry.argument(description="Only orders in this state.")]
+
+
+def _wishes(lines: list[OrderLineInput]) -> list[OrderLineWish]:
+    return [OrderLineWish(sku_id=line.sku_id, quantity=line.quantity) for line in lines]
+
+
+@strawberry.type
+class ShopQuery:
+    """A member's own orders."""
+
+    @strawberry.field(description="The member's orders, newest first.", extensions=[ForMembers()])
+    async def orders(
+        self, info: Info, first: First = 20, after: After = None, state: StateFilter = None
+    ) -> Connection[Order]:
+        found = await views.of_member(require_member(info), page=page(views.NEWEST, first, after), state=state)
+        return connection(found, Order.from_row)
+
+    @strawberry.field(description="One order of the member; null if there is none.", extensions=[ForMembers()])
+    async def order(self, info: Info, id: OrderId) -> Order | None:
+        row = await OrderRow.get_or_none(id=id, member_id=require_member(info))
+        return Order.from_row(row) if row else None
+
+    @strawberry.field(description="What an order would cost now.", extensions=[ForMembers()])
+    async def order_preview(
+        self, info: Info, input: Annotated[OrderPlaceInput, strawberry.argument(description="What to order.")]
+    ) -> OrderPreviewResult:
+        quote = await verbs.preview(
+            info.context.deps,
+            member_id=require_member(info),
+            lines=_wishes(input.lines),
+            points_wanted=input.points,
+        )
+        return OrderQuote.from_quote(quote)
+
+
+@strawberry.type
+class ShopMutation:
+    """What a member does with an order."""
+
+    @strawberry.mutation(
+        description="Place an order: its price is frozen, its stock and points are held until the pay deadline.",
+        extensions=[ForMembers()],
+    )
+    async def order_place(
+        self,
+        info: Info,
+        input: Annotated[OrderPlaceInput, strawberry.argument(description="What to order.")],
+        idempotency_key: Key,
+    ) -> OrderPlaceResult:
+        order = await verbs.place(
+            info.context.deps,
+            member_id=require_member(info),
+            lines=_wishes(input.lines),
+            points_wanted=input.points,
+            expected_fen=input.expected_payable,
+            remark=input.remark,
+            idempotency_key=idempotency_key,
+        )
+        return OrderPlaced(order=Order.from_row(order))
+
+    @strawberry.mutation(
+        description="Open the payment of an unpaid order at WeChat Pay. Asking again opens the same payment, "
+        "so it needs no idempotency key.",
+        extensions=[ForMembers()],
+    )
+    async def order_pay(self, info: Info, order_id: OrderId) -> OrderPayResult:
+        params = await payment_verbs.pay(info.context.deps, member_id=require_member(info), order_id=order_id)
+        return PaymentRequested(
+            time_stamp=params.time_stamp,
+            nonce_str=params.nonce_str,
+            package=params.package,
+            sign_type=params.sign_type,
+            pay_sign=params.pay_sign,
+        )
+
+    @strawberry.mutation(
+        description="Ask WeChat Pay whether an unpaid order was paid, and book it. Call it when the payment dialog "
+        "closes. Harmless to repeat.",
+        extensions=[ForMembers()],
+    )
+    async def order_confirm_payment(self, info: Info, order_id: OrderId) -> OrderChangeResult:
+        order = await payment_verbs.confirm(info.context.deps, member_id=require_member(info), order_id=order_id)
+        return OrderChanged(order=Order.from_row(order))
+
+    @strawberry.mutation(
+        description="Cancel an unpaid order. A payment that was faster wins. Harmless to repeat.",
+        extensions=[ForMembers()],
+    )
+    async def order_cancel(self, info: Info, order_id: OrderId) -> OrderChangeResult:
+        order = await verbs.cancel(info.context.deps, member_id=require_member(info), order_id=order_id)
+        return OrderChanged(order=Order.from_row(order))

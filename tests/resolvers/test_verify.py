@@ -1,0 +1,78 @@
+"""The invariants hold on the books that the other tests wrote, and each of them can be broken."""
+
+from uuid import UUID
+
+import pytest
+
+from loyalty.order import OrderLine
+from models.engine import rows, transaction
+from models.ids import new_secret
+from resolvers import order
+from resolvers.deps import Deps
+from resolvers.verify import INVARIANTS, verify
+from tests.doors import make_member
+from tests.shelf import put_on_shelf
+
+
+class _Undo(Exception):
+    """Takes back what a test broke."""
+
+
+BREAKS = {
+    "points_balance": "UPDATE points_account SET balance = balance + 1 WHERE member_id = $1",
+    "points_held": "UPDATE points_account SET balance = balance + 1, held = held + 1 WHERE member_id = $1",
+    "points_hold_draws": "INSERT INTO points_hold (id, member_id, amount, state, cause_kind, cause_id, created_at) "
+    "VALUES ($1, $1, 5, 'pending', 'order', $1, now())",
+    "points_debt": "UPDATE points_account SET debt = 7 WHERE member_id = $1",
+    "points_draws": "INSERT INTO points_entry (id, member_id, seq, kind, amount, debt_change, balance_after, "
+    "cause_kind, cause_id, key, note, at) VALUES ($1, $1, 1, 'adjust', 5, 0, 5, 'test', $1, 'k', '', now())",
+    "points_lots": "INSERT INTO points_lot (id, member_id, amount, remaining, held, opens_at, created_at) "
+    "VALUES ($1, $1, 5, 5, 0, now(), now())",
+    "points_sequence": "INSERT INTO points_entry (id, member_id, seq, kind, amount, debt_change, balance_after, "
+    "cause_kind, cause_id, key, note, at) VALUES ($1, $1, 2, 'adjust', 5, 0, 5, 'test', $1, 'k', '', now())",
+    "growth_balance": "UPDATE membership SET growth_value = growth_value + 1 WHERE member_id = $1",
+    "stock_left": "UPDATE sku SET stock_left = stock_left + 1 WHERE id = $2",
+    "stock_of_orders": "UPDATE order_line SET quantity = quantity + 1 WHERE order_id = $3",
+    "order_lines": "UPDATE shop_order SET goods_fen = goods_fen + 1, payable_fen = payable_fen + 1 WHERE id = $3",
+    "order_points": "UPDATE shop_order SET points_used = points_used + 1 WHERE id = $3",
+    "money": "UPDATE shop_order SET state = 'paid' WHERE id = $3",
+    "refunds": "WITH attempt AS (INSERT INTO payment_attempt (id, order_id, out_trade_no, total_fen, openid, state, "
+    "expires_at, polls_done, created_at) VALUES ($1, $3, 't-refunds', 1, 'o', 'succeeded', now(), 0, now())), "
+    "paid AS (INSERT INTO payment (id, attempt_id, order_id, transaction_id, total_fen, outcome, recorded_at) "
+    "VALUES ($1, $1, $3, 't-refunds', 1, 'settled', now())) UPDATE shop_order SET state = 'refunded' WHERE id = $3",
+}
+
+
+@pytest.mark.parametrize("name", [invariant.name for invariant in INVARIANTS])
+async def test_a_broken_invariant_names_its_offenders(deps: Deps, name: str) -> None:
+    member = await make_member(deps)
+    sku_id = await put_on_shelf(deps)
+    one = await order.place(
+        deps,
+        member_id=member.id,
+        lines=[OrderLine(sku_id=sku_id, quantity=1)],
+        points_wanted=0,
+        expected_fen=None,
+        remark="",
+        idempotency_key=new_secret(12),
+    )
+    assert await broken() == set()
+    with pytest.raises(_Undo):
+        await _break(name, member.id, sku_id, one.id)
+    assert await broken() == set()
+
+
+async def _break(name: str, member_id: UUID, sku_id: UUID, order_id: UUID) -> None:
+    given = {"$1": member_id, "$2": sku_id, "$3": order_id}
+    statement = BREAKS[name]
+    used = [placeholder for placeholder in given if placeholder in statement]
+    for position, placeholder in enumerate(used, start=1):
+        statement = statement.replace(placeholder, f"${position}")
+    async with transaction():
+        await rows(statement, [given[placeholder] for placeholder in used])
+        assert name in await broken()
+        raise _Undo
+
+
+async def broken() -> set[str]:
+    return {finding.invariant.name for finding in await verify() if finding.offenders}
