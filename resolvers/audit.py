@@ -43,7 +43,7 @@ async def record(
     )
 
 
-async def log(
+async def browse(
     deps: Deps,
     *,
     page: Page,

@@ -12,6 +12,7 @@ import structlog
 from graphql import GraphQLError
 
 from cache.outage import OUTAGES
+from cache.rate_limit import TooMany
 from loyalty.refusal import Language, Refusal
 from models.asyncpg_backend import Conflict, Unavailable
 
@@ -125,6 +126,8 @@ def known(error: BaseException | None) -> ApiError | None:
         return error
     if isinstance(error, Refusal):
         return BadInput(zh=error.message("zh"), en=error.message("en"), refusal=error.code, values=error.data)
+    if isinstance(error, TooMany):
+        return RateLimited(retry_after_s=error.retry_after_s)
     if isinstance(error, _AWAY):
         return TryAgain()
     return None
