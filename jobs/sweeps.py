@@ -5,7 +5,7 @@ from uuid import UUID
 
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
-from resolvers import notice, order, payment, refund, tier
+from resolvers import notice, order, payment, points_expiry, refund, tier
 from resolvers.deps import Deps
 
 
@@ -34,10 +34,16 @@ async def _apply_table(deps: Deps, member_id: UUID) -> None:
     await tier.apply_tier_table(deps, member_id=member_id)
 
 
+async def _expire(deps: Deps, member_id: UUID) -> None:
+    await points_expiry.expire(deps, member_id=member_id)
+
+
 SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
     Sweep(name="send_refunds", every_s=5, due=refund.claim_due, do=_refund),
     Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice),
+    Sweep(name="expire_points", every_s=60, due=points_expiry.ended, do=_expire),
+    Sweep(name="tell_of_ending_points", every_s=300, due=points_expiry.notices_due, do=points_expiry.give_notice),
     Sweep(name="apply_tier_table", every_s=30, due=tier.due_for_table, do=_apply_table),
 )

@@ -12,6 +12,14 @@ MAX_NICKNAME_LENGTH = 32
 MAX_AVATAR_LENGTH = 512
 
 
+class MemberNotFound(Refusal):
+    """No such member."""
+
+    code = "MEMBER_NOT_FOUND"
+    zh = "会员不存在"
+    en = "There is no such member."
+
+
 class NicknameInvalid(Refusal):
     """A nickname is 1 to ``most`` characters, without line breaks and other control characters."""
 

@@ -119,3 +119,18 @@ class PointsHoldDraw(Row):
         table = "points_hold_draw"
         unique_together = (("hold_id", "lot_id"),)
         indexes = (("lot_id",),)
+
+
+class PointsNotice(Row):
+    """A member was told, so many days before, that points end. Once for each (unique)."""
+
+    member_id: UUID
+    member = reference("Member")
+    ends_at = fields.DatetimeField()
+    days_before = fields.IntField()
+    points = fields.BigIntField()
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "points_notice"
+        unique_together = (("member_id", "ends_at", "days_before"),)

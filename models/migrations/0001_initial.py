@@ -323,6 +323,35 @@ class Migration(migrations.Migration):
             bases=["Row"],
         ),
         ops.CreateModel(
+            name="PointsNotice",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),
+                (
+                    "member",
+                    fields.ForeignKeyField(
+                        "store.Member",
+                        source_field="member_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.RESTRICT,
+                    ),
+                ),
+                ("ends_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+                ("days_before", fields.IntField()),
+                ("points", fields.BigIntField()),
+                ("at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "points_notice",
+                "app": "store",
+                "unique_together": (("member_id", "ends_at", "days_before"),),
+                "pk_attr": "id",
+                "table_description": "A member was told, so many days before, that points end. Once for each (unique).",
+            },
+            bases=["Row"],
+        ),
+        ops.CreateModel(
             name="Product",
             fields=[
                 ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),
