@@ -6,15 +6,37 @@ Every field here names who may ask for it (``schema.permissions``); a house test
 import strawberry
 
 from resolvers.deps import Deps
+from resolvers.session import read_operator_token
 from resolvers.token import TokenInvalid
-from schema import server_info
+from schema import category, check_in, member, operator_account, points, product, refund, server_info, sku, stock, tier
 from schema.assembly import build
 from schema.context import Context
 from schema.errors import Unauthenticated
 from schema.http import GraphQLEndpoint
 
-QUERIES: tuple[type, ...] = (server_info.OperatorQuery,)
-MUTATIONS: tuple[type, ...] = ()
+QUERIES: tuple[type, ...] = (
+    server_info.OperatorQuery,
+    operator_account.OperatorQuery,
+    refund.OperatorQuery,
+    category.OperatorQuery,
+    product.OperatorQuery,
+    stock.OperatorQuery,
+    check_in.OperatorQuery,
+    member.OperatorQuery,
+    points.OperatorQuery,
+    tier.OperatorQuery,
+)
+MUTATIONS: tuple[type, ...] = (
+    operator_account.OperatorMutation,
+    refund.OperatorMutation,
+    category.OperatorMutation,
+    product.OperatorMutation,
+    sku.OperatorMutation,
+    stock.OperatorMutation,
+    check_in.OperatorMutation,
+    points.OperatorMutation,
+    tier.OperatorMutation,
+)
 
 
 def operator_schema() -> strawberry.Schema:
@@ -39,6 +61,6 @@ async def sign_in(context: Context, token: str) -> None:
         Unauthenticated: the token is forged, expired or revoked.
     """
     try:
-        context.operator = context.deps.operator_tokens.read(token, now=context.now)
+        context.operator = await read_operator_token(context.deps, token, context.now)
     except TokenInvalid:
         raise Unauthenticated(zh="登录已失效，请重新登录", en="Please sign in again.", reason="TOKEN_INVALID") from None

@@ -22,7 +22,9 @@ from schema.scalars import IdempotencyKey
 from schema.session import (
     RefreshTokenArgument,
     SessionLogoutEverywherePayload,
+    SessionLogoutEverywhereResult,
     SessionLogoutPayload,
+    SessionLogoutResult,
     SessionTokens,
     with_tokens,
 )
@@ -161,10 +163,6 @@ OperatorRefreshResult = Annotated[
         "OperatorRefreshResult", description="A new pair, or REFRESH_INVALID, REFRESH_REUSED, ACCOUNT_DISABLED."
     ),
 ]
-OperatorLogoutEverywhereResult = Annotated[
-    SessionLogoutEverywherePayload | SimpleRefusal,
-    strawberry.union("OperatorLogoutEverywhereResult", description="Signed out, or ACCOUNT_DISABLED."),
-]
 OperatorCreateResult = Annotated[
     OperatorPayload | SimpleRefusal,
     strawberry.union(
@@ -274,7 +272,7 @@ class OperatorMutation:
         description="Sign out here: the session's access and refresh tokens end at once. Harmless to repeat.",
         extensions=[ForEveryone()],
     )
-    async def operator_logout(self, info: Info, refresh_token: RefreshTokenArgument) -> SessionLogoutPayload:
+    async def operator_logout(self, info: Info, refresh_token: RefreshTokenArgument) -> SessionLogoutResult:
         """One end."""
         return SessionLogoutPayload(ended=await verbs.logout(info.context.deps, refresh_token=refresh_token))
 
@@ -282,7 +280,7 @@ class OperatorMutation:
         description="Sign out everywhere: all tokens of the account end at once, this request's too.",
         extensions=[ForOperators()],
     )
-    async def operator_logout_everywhere(self, info: Info) -> OperatorLogoutEverywhereResult:
+    async def operator_logout_everywhere(self, info: Info) -> SessionLogoutEverywhereResult:
         """All ends."""
         caller = require_operator(info)
         count = await verbs.logout_everywhere(info.context.deps, operator_id=caller.subject_id)

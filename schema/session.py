@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from typing import Annotated, TypeVar
-from uuid import UUID
 
 import strawberry
 
 from resolvers import session as verbs
 from resolvers.session_family import TokenPair
 from schema.context import Info
+from schema.member import Member
 from schema.permissions import ForEveryone, ForMembers, require_member
 from schema.refusal import SimpleRefusal
 
@@ -54,14 +54,14 @@ def with_tokens(payload: type[T], tokens: TokenPair, **fields: object) -> T:
 class SessionLoginPayload(SessionTokens):
     """The tokens and whose they are."""
 
-    member_id: UUID = strawberry.field(description="The member who is signed in.")
+    member: Member = strawberry.field(description="The member who is signed in.")
 
 
 @strawberry.type(description="A new pair of tokens for the same session.")
 class SessionRefreshPayload(SessionTokens):
     """The tokens and whose they are."""
 
-    member_id: UUID = strawberry.field(description="The member who is signed in.")
+    member: Member = strawberry.field(description="The member who is signed in.")
 
 
 @strawberry.type(description="Signed out on this device.")
@@ -92,6 +92,14 @@ SessionRefreshResult = Annotated[
         description="A new pair, or REFRESH_INVALID, REFRESH_REUSED, ACCOUNT_DISABLED: the person signs in again.",
     ),
 ]
+SessionLogoutResult = Annotated[
+    SessionLogoutPayload | SimpleRefusal,
+    strawberry.union("SessionLogoutResult", description="Signed out. No refusal is known; a client expects one."),
+]
+SessionLogoutEverywhereResult = Annotated[
+    SessionLogoutEverywherePayload | SimpleRefusal,
+    strawberry.union("SessionLogoutEverywhereResult", description="Signed out, or ACCOUNT_DISABLED."),
+]
 
 
 @strawberry.type
@@ -112,7 +120,7 @@ class ShopMutation:
     ) -> SessionLoginResult:
         """One login."""
         signed_in = await verbs.login(info.context.deps, code=code, client_ip=info.context.client_ip)
-        return with_tokens(SessionLoginPayload, signed_in.tokens, member_id=signed_in.member.id)
+        return with_tokens(SessionLoginPayload, signed_in.tokens, member=Member.from_row(signed_in.member))
 
     @strawberry.mutation(
         description="Exchange a refresh token for a new pair. For 30 s after its first use it gives the same refresh "
@@ -125,13 +133,13 @@ class ShopMutation:
         signed_in = await verbs.refresh(
             info.context.deps, refresh_token=refresh_token, client_ip=info.context.client_ip
         )
-        return with_tokens(SessionRefreshPayload, signed_in.tokens, member_id=signed_in.member.id)
+        return with_tokens(SessionRefreshPayload, signed_in.tokens, member=Member.from_row(signed_in.member))
 
     @strawberry.mutation(
         description="Sign out on this device: its access and refresh tokens end at once. Harmless to repeat.",
         extensions=[ForEveryone()],
     )
-    async def session_logout(self, info: Info, refresh_token: RefreshTokenArgument) -> SessionLogoutPayload:
+    async def session_logout(self, info: Info, refresh_token: RefreshTokenArgument) -> SessionLogoutResult:
         """One end."""
         return SessionLogoutPayload(ended=await verbs.logout(info.context.deps, refresh_token=refresh_token))
 
@@ -139,7 +147,7 @@ class ShopMutation:
         description="Sign out on every device: all tokens of the member end at once, this request's too.",
         extensions=[ForMembers()],
     )
-    async def session_logout_everywhere(self, info: Info) -> SessionLogoutEverywherePayload:
+    async def session_logout_everywhere(self, info: Info) -> SessionLogoutEverywhereResult:
         """All ends."""
         count = await verbs.logout_everywhere(info.context.deps, member_id=require_member(info))
         return SessionLogoutEverywherePayload(ended_count=count)

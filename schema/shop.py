@@ -3,15 +3,30 @@
 import strawberry
 
 from resolvers.deps import Deps
+from resolvers.session import read_member_token
 from resolvers.token import TokenInvalid
-from schema import server_info
+from schema import category, check_in, member, order, points, product, server_info, session, tier
 from schema.assembly import build
 from schema.context import Context
 from schema.errors import Unauthenticated
 from schema.http import GraphQLEndpoint
 
-QUERIES: tuple[type, ...] = (server_info.ShopQuery,)
-MUTATIONS: tuple[type, ...] = ()
+QUERIES: tuple[type, ...] = (
+    server_info.ShopQuery,
+    order.ShopQuery,
+    category.ShopQuery,
+    product.ShopQuery,
+    check_in.ShopQuery,
+    member.ShopQuery,
+    points.ShopQuery,
+    tier.ShopQuery,
+)
+MUTATIONS: tuple[type, ...] = (
+    session.ShopMutation,
+    order.ShopMutation,
+    check_in.ShopMutation,
+    member.ShopMutation,
+)
 
 
 def shop_schema() -> strawberry.Schema:
@@ -36,6 +51,6 @@ async def sign_in(context: Context, token: str) -> None:
         Unauthenticated: the token is forged, expired or revoked.
     """
     try:
-        context.member = context.deps.member_tokens.read(token, now=context.now)
+        context.member = await read_member_token(context.deps, token, context.now)
     except TokenInvalid:
         raise Unauthenticated(zh="登录已失效，请重新登录", en="Please sign in again.", reason="TOKEN_INVALID") from None
