@@ -33,6 +33,7 @@ import settings as configuration
 import surroundings
 import telemetry
 from cache import engine as valkey
+from demo import goods, visitor
 from hooks.health import health_routes
 from hooks.pay import pay_route
 from jobs import worker as jobs
@@ -276,20 +277,38 @@ async def migrated(settings: Settings) -> list[str]:
         return await database.migrate()
 
 
-async def opened(settings: Settings) -> str | None:
+async def opened(deps: Deps, settings: Settings) -> str | None:
     """The first version of each programme and the first owner are there.
 
     Returns the owner's password if one was made up just now: it is shown once.
+
+    Raises:
+        StartRefused: the owner's login or password cannot be taken.
     """
+    await prepare(deps.clock.now())
+    password = settings.owner_password.get_secret_value() if settings.owner_password else None
+    try:
+        return await ensure_owner(deps, login=settings.owner_login, password=password)
+    except Refusal as refused:
+        raise surroundings.StartRefused(f"YOULI_OWNER_LOGIN or _PASSWORD: {refused.message('en')}") from None
+
+
+async def _ready_to_serve(settings: Settings) -> str | None:
+    await surroundings.reachable(settings)
+    await complete(settings)
     async with dependencies(settings) as deps:
-        await prepare(deps.clock.now())
-        password = settings.owner_password.get_secret_value() if settings.owner_password else None
-        try:
-            return await ensure_owner(deps, login=settings.owner_login, password=password)
-        except Refusal as refused:
-            raise surroundings.StartRefused(
-                f"YOULI_OWNER_LOGIN, YOULI_OWNER_PASSWORD: {refused.message('en')}"
-            ) from None
+        return await opened(deps, settings)
+
+
+async def _ready_to_try(settings: Settings, *, sandbox: bool) -> str | None:
+    """All that ``serve`` asks for, made where it is missing, and goods; the demo member's token where that can be."""
+    await surroundings.reachable(settings)
+    await migrated(settings)
+    await complete(settings)
+    async with dependencies(settings) as deps:
+        await opened(deps, settings)
+        await goods.fill(deps, owner_login=settings.owner_login)
+        return await visitor.access_token(deps, platform_url=settings.wechat_api_base_url) if sandbox else None
 
 
 # --- serving ------------------------------------------------------------------------------------------------------
@@ -351,17 +370,16 @@ def listen(settings: Settings, listener: socket.socket, *, workers: int, announc
 
 @cli.command()
 def run() -> None:
-    """Set everything up and serve: engines, migrations, demo data, sandbox WeChat, server with its worker."""
-    settings = configuration.effective()
+    """Set everything up and serve: engines, migrations, demo goods, sandbox WeChat, server with its jobs."""
+    asked = configuration.effective()
+    if asked.production:
+        raise surroundings.StartRefused("`run` is for trying and developing. In production: `migrate`, then `serve`.")
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
-    _configure_logs(settings)
-    with surroundings.claimed_port(settings) as listener, surroundings.provided(settings) as settings:
-        asyncio.run(surroundings.reachable(settings))
-        asyncio.run(migrated(settings))
-        asyncio.run(complete(settings))
-        asyncio.run(opened(settings))
-        listen(settings, listener, workers=1, announce=lambda: _welcome(settings))
+    _configure_logs(asked)
+    with surroundings.claimed_port(asked) as listener, surroundings.provided(asked) as settings:
+        token = asyncio.run(_ready_to_try(settings, sandbox=asked.sandbox))
+        listen(settings, listener, workers=1, announce=lambda: typer.echo(_welcome(settings, token)))
 
 
 @cli.command()
@@ -369,17 +387,14 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
 ) -> None:
     """Serve. Refuses when a migration is pending or a declared constraint is missing."""
-    settings = configuration.effective()
-    _configure_logs(settings)
-    with surroundings.claimed_port(settings) as listener, surroundings.provided(settings) as settings:
-        asyncio.run(surroundings.reachable(settings))
-        asyncio.run(complete(settings))
-        made_up = asyncio.run(opened(settings))
+    asked = configuration.effective()
+    _configure_logs(asked)
+    with surroundings.claimed_port(asked) as listener, surroundings.provided(asked) as settings:
+        made_up = asyncio.run(_ready_to_serve(settings))
         if made_up is not None:
             typer.echo(f"The first owner is {settings.owner_login!r}, the password {made_up}. It is shown only now.")
-        listen(
-            settings, listener, workers=workers, announce=lambda: log.info("serving", address=settings.public_address)
-        )
+        address = settings.public_address
+        listen(settings, listener, workers=workers, announce=lambda: log.info("serving", address=address))
 
 
 @cli.command()
@@ -388,8 +403,7 @@ def worker() -> None:
     settings = configuration.effective()
     _configure_logs(settings)
     with surroundings.provided(settings) as settings:
-        asyncio.run(surroundings.reachable(settings))
-        asyncio.run(complete(settings))
+        asyncio.run(_ready_to_serve(settings))
         asyncio.run(_work(settings))
 
 
@@ -477,14 +491,27 @@ def schema() -> None:
     write_sdl()
 
 
-def _welcome(settings: Settings) -> None:
-    address = settings.public_address
-    typer.echo(f"""
-  Youli is open.
-
-    shop API       {address}/graphql         (in a browser: GraphiQL)
-    operator API   {address}/admin/graphql
-""")
+def _welcome(settings: Settings, token: str | None) -> str:
+    address, indent = settings.public_address, "      "
+    lines = [
+        "",
+        "  Youli is open. Ctrl-C closes it; what it knows stays in " + str(settings.data_dir),
+        "",
+        "  Shop, with GraphiQL in a browser       " + f"{address}/graphql",
+        "  Operators, with GraphiQL in a browser  " + f"{address}/admin/graphql",
+        f"{indent}login {settings.owner_login}, password {_secret(settings.owner_password)} (until it is changed)",
+        "",
+    ]
+    if token is not None:
+        lines += [
+            "  The sandbox WeChat                     " + settings.wechat_api_base_url,
+            "",
+            "  A demo member's token, good for "
+            + f"{settings.member_access_ttl_s // 60} minutes; in GraphiQL under Headers:",
+            f'{indent}{{ "Authorization": "Bearer {token}" }}',
+            "",
+        ]
+    return "\n".join([*lines, "  Three to paste:", *(indent + document for document in visitor.TRY), ""])
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("schema", "hooks", "jobs", "resolvers", "models", "cache", "wechat", "loyalty")
+ROOMS = ("schema", "hooks", "jobs", "demo", "resolvers", "models", "cache", "wechat", "loyalty")
 COMPOSITION_ROOT = frozenset({"server.py", "surroundings.py", "settings.py"})
 
 
