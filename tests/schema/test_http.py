@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from graphql import build_client_schema, get_introspection_query
 
 from tests.schema.probe import ShelfEmpty
 from tests.schema.serving import MEMBER, Asker, client_of, codes, door_app, probe_app
@@ -470,6 +471,17 @@ async def test_the_schema_cannot_be_read_in_production(
     refused = await Asker(production)(query)
     assert set(codes(refused)) == {"BAD_INPUT"}
     assert "data" not in refused.json()
+
+
+async def test_graphiql_can_read_the_whole_schema_in_development() -> None:
+    query = get_introspection_query(
+        specified_by_url=True, directive_is_repeatable=True, schema_description=True, input_value_deprecation=True
+    )
+    async with client_of(door_app()) as client:
+        for path in ("/graphql", "/admin/graphql"):
+            response = await client.post(path, json={"query": query, "operationName": "IntrospectionQuery"})
+            assert codes(response) == []
+            assert build_client_schema(response.json()["data"]).query_type is not None
 
 
 async def test_nothing_is_suggested_in_production(client: httpx.AsyncClient, production: httpx.AsyncClient) -> None:
