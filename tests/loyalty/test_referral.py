@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -183,6 +184,7 @@ def test_the_second_level_is_rewarded_only_with_depth_two() -> None:
     assert paid(PROGRAMME, None) == {A: 200, B: 100}
     rewards = [{"stage": "first_order", "side": "inviter", "points": 200}]
     assert paid(ReferralProgramme.parse({"rewards": rewards}), C) == {A: 200}
+    assert paid(replace(PROGRAMME, depth=1), C) == {A: 200, B: 100}
 
 
 def test_nobody_is_rewarded_for_heads_on_the_second_level() -> None:

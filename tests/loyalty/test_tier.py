@@ -240,6 +240,8 @@ def test_the_latest_manual_tier_applies() -> None:
     first = TierOverlay(code="black", starts_at=NOW - 2 * A_DAY, manual=True)
     latest = TierOverlay(code="silver", starts_at=NOW - A_DAY, manual=True)
     assert tier.effective(table(), own_code="gold", overlays=[latest, first], now=NOW).code == "silver"
+    later = TierOverlay(code="black", starts_at=NOW, manual=True)
+    assert tier.effective(table(), own_code="gold", overlays=[later, latest], now=NOW).code == "black"
 
 
 @pytest.mark.parametrize(
