@@ -8,7 +8,20 @@ import strawberry
 from resolvers.deps import Deps
 from resolvers.session import read_operator_token
 from resolvers.token import TokenInvalid
-from schema import category, check_in, member, operator_account, points, product, refund, server_info, sku, stock, tier
+from schema import (
+    category,
+    check_in,
+    member,
+    operator_account,
+    points,
+    points_book,
+    product,
+    refund,
+    server_info,
+    sku,
+    stock,
+    tier,
+)
 from schema.assembly import build
 from schema.context import Context
 from schema.errors import Unauthenticated
@@ -24,6 +37,7 @@ QUERIES: tuple[type, ...] = (
     check_in.OperatorQuery,
     member.OperatorQuery,
     points.OperatorQuery,
+    points_book.OperatorQuery,
     tier.OperatorQuery,
 )
 MUTATIONS: tuple[type, ...] = (
@@ -35,6 +49,7 @@ MUTATIONS: tuple[type, ...] = (
     stock.OperatorMutation,
     check_in.OperatorMutation,
     points.OperatorMutation,
+    points_book.OperatorMutation,
     tier.OperatorMutation,
 )
 

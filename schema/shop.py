@@ -5,7 +5,7 @@ import strawberry
 from resolvers.deps import Deps
 from resolvers.session import read_member_token
 from resolvers.token import TokenInvalid
-from schema import category, check_in, member, order, points, product, server_info, session, tier
+from schema import category, check_in, member, order, points, points_book, product, server_info, session, tier
 from schema.assembly import build
 from schema.context import Context
 from schema.errors import Unauthenticated
@@ -19,6 +19,7 @@ QUERIES: tuple[type, ...] = (
     check_in.ShopQuery,
     member.ShopQuery,
     points.ShopQuery,
+    points_book.ShopQuery,
     tier.ShopQuery,
 )
 MUTATIONS: tuple[type, ...] = (
