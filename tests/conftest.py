@@ -119,6 +119,28 @@ async def store_url(postgres_url: str, migrated_template: str, worker_id: str) -
     return await make_database(postgres_url, f"youli_store_{worker_id}", template=migrated_template)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def spare_store_url(postgres_url: str, migrated_template: str, worker_id: str) -> str:
+    """A second store of this worker, for the tests that want one to themselves."""
+    url = await make_database(postgres_url, f"youli_own_{worker_id}", template=migrated_template)
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE first_version AS SELECT * FROM programme_version")
+    await connection.close()
+    return url
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_store_url(spare_store_url: str) -> str:
+    """A store as new for one test, which may publish rules: a module whose tests do overrides ``store_url`` with it."""
+    connection = await asyncpg.connect(spare_store_url)
+    await connection.execute(
+        "TRUNCATE member, operator, programme_version CASCADE; "
+        "INSERT INTO programme_version SELECT * FROM first_version"
+    )
+    await connection.close()
+    return spare_store_url
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def store(store_url: str) -> AsyncIterator[None]:
     """The worker's store, open."""
@@ -168,7 +190,6 @@ async def deps(store: None, clock: SetClock, redis_url: str, wechat: SandboxCont
             login=LoginClient(host, appid=app["appid"], secret=app["secret"]),
             pay=PayClient(pay_config, http, base_url=wechat.base_url, now=clock.now),
             pay_notify_url="https://store.test/hooks/wechat/pay",
-            refund_notify_url="https://store.test/hooks/wechat/refund",
             member_tokens=TokenIssuer({"m1": "m" * 32}, audience="member", ttl=MEMBER_ACCESS_TTL),
             operator_tokens=TokenIssuer({"o1": "o" * 32}, audience="operator", ttl=OPERATOR_ACCESS_TTL),
             seal=Seal({"s1": b"s" * 32}),
