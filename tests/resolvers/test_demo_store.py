@@ -1,0 +1,91 @@
+"""The store to try out, in a database of its own."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+import pytest_asyncio
+
+from models import engine
+from models.catalogue import Category, Product, ProductMedia, Sku, StockEntry
+from models.engine import rows
+from models.ids import new_id
+from models.keyset import Page
+from models.operator import AuditRow
+from resolvers.catalogue import ON_SALE, browse
+from resolvers.demo_store import SHELVES, fill
+from resolvers.deps import Deps
+from resolvers.programme import check_in_programme, points_programme, tier_table
+from tests.conftest import make_database
+from tests.doors import make_operator
+
+GOODS = [good for under in SHELVES.values() for goods in under.values() for good in goods]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fresh(deps: Deps, postgres_url: str, migrated_template: str, worker_id: str) -> AsyncIterator[Deps]:
+    """The dependencies over an empty store with an owner."""
+    url = await make_database(postgres_url, f"youli_demo_{worker_id}", template=migrated_template)
+    async with engine.database(url, pool_size=3):
+        await make_operator(deps)
+        yield deps
+
+
+async def test_an_empty_store_becomes_a_tea_house(fresh: Deps) -> None:
+    assert await fill(fresh)
+    found = await browse(fresh, page=Page(ON_SALE, 50))
+    assert {row.title for row in found.rows} == {good.title for good in GOODS}
+    assert len(found.rows) == 12
+    table = (await tier_table(fresh.clock.now())).rules
+    assert [level.name for level in table.levels] == ["普通", "银卡", "金卡", "黑金"]
+    assert (await points_programme(fresh.clock.now())).version == 2
+    assert (await check_in_programme(fresh.clock.now())).rules.base_points == 5
+    assert await Category.all().count() == sum(1 + len(under) for under in SHELVES.values())
+    assert await Sku.all().count() == sum(len(good.skus) for good in GOODS)
+    assert await ProductMedia.all().count() == 24
+    astray = await rows(
+        "SELECT id FROM sku WHERE stock_left <> "
+        "coalesce((SELECT sum(amount) FROM stock_entry WHERE sku_id = sku.id), 0)"
+    )
+    assert astray == []
+    assert await AuditRow.filter(action="product.publish").count() == 12
+
+
+async def test_a_second_filling_changes_nothing(fresh: Deps) -> None:
+    assert await fill(fresh)
+    before = [await table.all().count() for table in (Product, Category, Sku, StockEntry, AuditRow)]
+    assert not await fill(fresh)
+    assert [await table.all().count() for table in (Product, Category, Sku, StockEntry, AuditRow)] == before
+
+
+class StoppingClock:
+    """Tells the instant so many times, and then the lights go out."""
+
+    def __init__(self, at: datetime, times: int) -> None:
+        self.at = at
+        self.left = times
+
+    def now(self) -> datetime:
+        if not self.left:
+            raise ConnectionError("the lights went out")
+        self.left -= 1
+        return self.at
+
+
+async def test_a_filling_that_was_cut_off_is_finished(fresh: Deps) -> None:
+    programmes, first_shelf, five_goods = 3, 2, 10
+    clock = StoppingClock(fresh.clock.now(), programmes + first_shelf + five_goods)
+    with pytest.raises(ConnectionError):
+        await fill(replace(fresh, clock=clock))
+    begun = await Product.filter(state="published").count()
+    assert 0 < begun < 12
+    assert await fill(fresh)
+    assert await Product.filter(state="published").count() == await Product.all().count() == 12
+
+
+async def test_a_store_that_somebody_has_begun_to_fill_is_left_alone(fresh: Deps) -> None:
+    now = fresh.clock.now()
+    await Product.create(id=new_id(now), title="自己的商品", created_at=now, updated_at=now)
+    assert not await fill(fresh)
+    assert await Product.all().count() == 1
