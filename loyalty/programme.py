@@ -122,20 +122,18 @@ class Fields:
         return value
 
     def text(self, name: str, longest: int) -> str:
-        """Text of 1 to ``longest`` characters, without blanks around it."""
+        """Text of 1 to ``longest`` printable characters, without blanks around it."""
         if not self.has(name):
             raise invalid(self.path(name), REQUIRED)
         value = self._values[name]
         if not isinstance(value, str):
             raise invalid(self.path(name), NOT_TEXT)
-        if not 1 <= len(value) <= longest or value != value.strip():
-            raise invalid(
-                self.path(name),
-                Reason(
-                    f"must be 1 to {longest} characters without blanks around them",
-                    f"须为 1 至 {longest} 个字符，首尾无空格",
-                ),
+        if not 1 <= len(value) <= longest or value != value.strip() or not value.isprintable():
+            reason = Reason(
+                f"must be 1 to {longest} printable characters without blanks around them",
+                f"须为 1 至 {longest} 个可见字符，首尾无空格",
             )
+            raise invalid(self.path(name), reason)
         return value
 
     def code(self, name: str) -> str:
@@ -190,12 +188,13 @@ class Fields:
         if not self.has(name):
             raise invalid(self.path(name), REQUIRED)
         value = self._values[name]
-        if not isinstance(value, str) or len(value) != 10:
-            raise invalid(self.path(name), NOT_DATE)
         try:
-            return date.fromisoformat(value)
+            day = date.fromisoformat(value) if isinstance(value, str) else None
         except ValueError:
-            raise invalid(self.path(name), NOT_DATE) from None
+            day = None
+        if day is None or day.isoformat() != value:
+            raise invalid(self.path(name), NOT_DATE)
+        return day
 
     def part(self, name: str) -> "Fields | None":
         """The object under ``name``, or None when it is absent or null."""
