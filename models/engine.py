@@ -27,6 +27,7 @@ MODULES = (
     "models.check_in",
     "models.order",
     "models.payment",
+    "models.referral",
     "models.idempotency",
 )
 MIGRATION_LOCK = 7_305_551_200

@@ -16,6 +16,8 @@ APPEND_ONLY = (
     "audit_row",
     "order_event",
     "programme_version",
+    "referral_switch",
+    "referral_decision",
 )
 
 CHECKS = {
@@ -63,6 +65,22 @@ CHECKS = {
         "refund_amount_positive": "amount_fen >= 1",
         "refund_state_known": "state IN ('requested', 'processing', 'succeeded', 'closed', 'abnormal')",
     },
+    "referral": {
+        "referral_of_two_people": "inviter_id <> invitee_id AND upline_id IS DISTINCT FROM invitee_id",
+        "referral_source_known": "source IN ('qr', 'card', 'code')",
+    },
+    "referral_token": {"referral_token_source_known": "source IN ('qr', 'card')"},
+    "referral_reward": {
+        "referral_reward_stage_known": "stage IN ('registration', 'first_order')",
+        "referral_reward_side_known": "side IN ('inviter', 'invitee', 'upline')",
+        "referral_reward_state_known": "state IN ('pending', 'qualified', 'held', 'paid', 'rejected', 'clawed_back')",
+        "referral_reward_amounts_not_negative": "least(points, growth) >= 0",
+        "referral_reward_paid_once": "(state IN ('paid', 'clawed_back')) = (paid_at IS NOT NULL AND paid_on IS NOT NULL)",
+        "referral_reward_rejected_with_reason": "state <> 'rejected' OR reason IS NOT NULL",
+        "referral_reward_waits_for_review_while_held": "NOT needs_review OR state = 'held'",
+    },
+    "referral_goal": {"referral_goal_amounts_not_negative": "least(points, growth) >= 0 AND friends >= 1"},
+    "referral_trace": {"referral_trace_kind_known": "kind IN ('device', 'network')"},
     "session_family": {"session_family_subject_known": "subject_kind IN ('member', 'operator')"},
 }
 
@@ -80,6 +98,12 @@ INDEXES = (
     "CREATE INDEX points_entry_cause ON points_entry (cause_id)",
     "CREATE INDEX growth_entry_cause ON growth_entry (cause_id)",
     "CREATE INDEX refresh_token_family ON refresh_token (family_id, issued_at)",
+    "CREATE INDEX referral_due ON referral (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX referral_reward_review ON referral_reward (id) WHERE needs_review",
+    "CREATE INDEX referral_reward_counted ON referral_reward (paid_on, member_id) "
+    "WHERE side = 'inviter' AND stage = 'first_order' AND state = 'paid'",
+    "CREATE INDEX referral_reward_paid ON referral_reward (member_id, side, paid_on) WHERE paid_on IS NOT NULL",
+    "CREATE UNIQUE INDEX referral_goal_unlocked_once ON referral_goal (member_id, code) WHERE lost_at IS NULL",
     "CREATE INDEX sku_on_shelf ON sku (product_id, position, id) WHERE NOT hidden",
 )
 
