@@ -57,13 +57,14 @@ class Valkey:
 
 
 def connect(url: str) -> aioredis.Redis:
-    """A client of its own connection pool; every wait is bounded.
+    """A client of its own connection pool; every wait is bounded, also that for a free connection in a rush.
 
     It never sends a command twice: after a lost reply the caller asks again with the same request id, because the
     library's own retry would apply an INCR twice. Close it with ``aclose()``.
     """
-    return aioredis.Redis.from_url(
+    pool = aioredis.BlockingConnectionPool.from_url(
         url,
+        timeout=WAIT_S,
         socket_timeout=WAIT_S,
         socket_connect_timeout=WAIT_S,
         max_connections=CONNECTIONS,
@@ -71,6 +72,7 @@ def connect(url: str) -> aioredis.Redis:
         retry_on_error=[],
         health_check_interval=0,
     )
+    return aioredis.Redis.from_pool(pool)
 
 
 def find_or_start(url: str | None, data_dir: Path) -> Valkey:
