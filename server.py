@@ -33,7 +33,7 @@ import settings as configuration
 import surroundings
 import telemetry
 from cache import engine as valkey
-from demo import goods, visitor
+from demo import visitor
 from hooks.health import health_routes
 from hooks.pay import pay_route
 from jobs import worker as jobs
@@ -42,6 +42,7 @@ from models import engine as database
 from models import postgres
 from models.asyncpg_backend import Unavailable
 from resolvers.clock import SystemClock
+from resolvers.demo_store import fill
 from resolvers.deps import Deps
 from resolvers.operator import ensure_owner
 from resolvers.prepare import prepare
@@ -307,7 +308,7 @@ async def _ready_to_try(settings: Settings, *, sandbox: bool) -> str | None:
     await complete(settings)
     async with dependencies(settings) as deps:
         await opened(deps, settings)
-        await goods.fill(deps, owner_login=settings.owner_login)
+        await fill(deps)
         return await visitor.access_token(deps, platform_url=settings.wechat_api_base_url) if sandbox else None
 
 

@@ -33,7 +33,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 import processes
-from models.asyncpg_backend import SqlCount, sql_count
+from models.asyncpg_backend import SqlCount, Unavailable, sql_count
 from models.ids import new_secret
 
 Scope = MutableMapping[str, Any]
@@ -177,6 +177,9 @@ async def job_line(job: str, **about: Any) -> AsyncIterator[dict[str, Any]]:
         try:
             yield about
             outcome = str(about.pop("outcome", "ok"))
+        except Unavailable:
+            outcome = "TRY_AGAIN"
+            raise
         except Exception as error:
             outcome = "bug"
             log.error("bug", job=job, exc_info=error)

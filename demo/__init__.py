@@ -1,1 +1,1 @@
-"""A store to try: goods and programmes for an empty store in development, and a member to look at it with."""
+"""What is played and shown over HTTP in a store to try."""

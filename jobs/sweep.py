@@ -4,12 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from models.asyncpg_backend import Unavailable
 from resolvers.deps import Deps
-
-log = structlog.get_logger("youli")
+from telemetry import job_line
 
 BATCH = 50
 """How many things one round takes; a full round is followed by the next at once."""
@@ -33,9 +30,11 @@ class Sweep:
         due = await self.due(deps, BATCH)
         for thing in due:
             try:
-                await self.do(deps, thing)
+                async with job_line(self.name, thing=str(thing)):
+                    await self.do(deps, thing)
             except Unavailable:
                 raise
             except Exception:
-                log.exception("job_failed", job=self.name, thing=str(thing))
+                # The line has told it; the others of the round are not to wait for this one.
+                continue
         return len(due)
