@@ -20,10 +20,8 @@ from loyalty.shop_time import month_start, week_start
 MAX_DEPTH = 2
 """The law's limit for rewards up a chain of referrals; no definition can lift it."""
 
-CODE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-CODE_LENGTH = 8
-MAX_SCENE_LENGTH = 32
-"""A QR code's scene has at most so many characters; the short token in it is looked up on the server."""
+MAX_NOTE_LENGTH = 200
+"""What a person writes down who decides a reward, stops the programme or lets it go on."""
 
 
 class ReferralState(StrEnum):
@@ -51,6 +49,7 @@ TRANSITIONS: Mapping[ReferralState, frozenset[ReferralState]] = {
 class RejectReason(StrEnum):
     """Why a binding was refused or a reward rejected."""
 
+    STOPPED = "stopped"
     SELF = "self"
     SOURCE = "source"
     LOOP = "loop"
@@ -104,12 +103,20 @@ class ReferralRefused(Refusal):
     en = "This referral is not possible: {reason}."
 
 
-class ReferralCodeUnknown(Refusal):
-    """No member has this code, or the scene token is unknown."""
+class ReferralRewardNotFound(Refusal):
+    """There is no such reward."""
 
-    code = "REFERRAL_CODE_UNKNOWN"
-    zh = "邀请码无效"
-    en = "This referral code is unknown."
+    code = "REFERRAL_REWARD_NOT_FOUND"
+    zh = "邀请奖励不存在"
+    en = "There is no such referral reward."
+
+
+class ReferralNoteInvalid(Refusal):
+    """Who decides says why, in 1 to ``most`` characters."""
+
+    code = "REFERRAL_NOTE_INVALID"
+    zh = "请填写原因（1 至 {most} 个字符）"
+    en = "Say why, in 1 to {most} characters."
 
 
 class ReferralReviewRefused(Refusal):
@@ -273,27 +280,6 @@ def _parse_goals(items: Sequence[Fields]) -> tuple[Goal, ...]:
     return tuple(goals)
 
 
-# Codes
-
-
-def code_from(secret: bytes) -> str:
-    """A member's code out of 5 secret bytes: 8 characters without I, L, O and U, which people mistake."""
-    assert len(secret) == 5, f"{len(secret)} bytes"
-    number = int.from_bytes(secret, "big")
-    return "".join(CODE_ALPHABET[number >> shift & 31] for shift in range(35, -1, -5))
-
-
-def read_code(text: str) -> str:
-    """A code as somebody typed it, made regular: upper case, blanks and dashes out, O is 0, I and L are 1.
-
-    Raises: ReferralCodeUnknown for what cannot be a code.
-    """
-    code = text.upper().replace(" ", "").replace("-", "").translate(str.maketrans("OIL", "011"))
-    if len(code) != CODE_LENGTH or any(character not in CODE_ALPHABET for character in code):
-        raise ReferralCodeUnknown()
-    return code
-
-
 # Binding
 
 
@@ -303,6 +289,7 @@ class BindingFacts:
 
     ``clicked_at`` is when the friend opened the link, code or QR. ``invitee_is_new``: first login after that click, and
     no settled order ever. ``invitee_is_above``: the invitee stands above the inviter in the chain of referrals.
+    ``running``: the shop has not stopped the programme.
     """
 
     inviter_id: UUID
@@ -312,14 +299,16 @@ class BindingFacts:
     invitee_is_new: bool
     already_bound: bool
     invitee_is_above: bool = False
+    running: bool = True
 
 
 def admit_binding(programme: ReferralProgramme, facts: BindingFacts, now: datetime) -> None:
     """Whether the friend may be bound to the inviter. A member is bound once in a life.
 
-    Raises: ReferralRefused with the first reason of: self, source, loop, already_bound, not_new, expired.
+    Raises: ReferralRefused with the first reason of: stopped, self, source, loop, already_bound, not_new, expired.
     """
     for refused, reason in (
+        (not facts.running, RejectReason.STOPPED),
         (facts.inviter_id == facts.invitee_id, RejectReason.SELF),
         (facts.source not in programme.sources, RejectReason.SOURCE),
         (facts.invitee_is_above, RejectReason.LOOP),
@@ -339,6 +328,19 @@ def beneficiaries(
     if programme.depth == MAX_DEPTH and upline_id is not None:
         members[Side.UPLINE] = upline_id
     return tuple((members[reward.side], reward) for reward in programme.rewards_for(stage) if reward.side in members)
+
+
+def tracked(
+    programme: ReferralProgramme, stage: Stage, *, invitee_id: UUID, inviter_id: UUID, upline_id: UUID | None
+) -> tuple[tuple[UUID, StageReward], ...]:
+    """The beneficiaries, and the inviter of a first order even where that pays nothing.
+
+    Goals and leaderboards count friends, so a friend passes the same window, checks and limits either way.
+    """
+    found = beneficiaries(programme, stage, invitee_id=invitee_id, inviter_id=inviter_id, upline_id=upline_id)
+    if stage is Stage.FIRST_ORDER and all(reward.side is not Side.INVITER for _, reward in found):
+        return ((inviter_id, StageReward(stage=stage, side=Side.INVITER)), *found)
+    return found
 
 
 # From pending to paid
@@ -426,6 +428,14 @@ def admit_review(state: ReferralState, *, needs_review: bool) -> None:
     """Whether a person may decide this reward now. Raises: ReferralReviewRefused."""
     if state is not ReferralState.HELD or not needs_review:
         raise ReferralReviewRefused(state=state.value)
+
+
+def admit_note(note: str) -> str:
+    """What somebody noted, without blanks around it. Raises: ReferralNoteInvalid."""
+    plain = note.strip()
+    if not 1 <= len(plain) <= MAX_NOTE_LENGTH:
+        raise ReferralNoteInvalid(most=MAX_NOTE_LENGTH)
+    return plain
 
 
 def after_refund(programme: ReferralProgramme, *, state: ReferralState, paid_fen_left: int) -> ReferralState | None:

@@ -16,6 +16,9 @@ class Right(StrEnum):
     POINTS_ADJUST = "points.adjust"
     CHECK_IN_READ = "check_in.read"
     CHECK_IN_PUBLISH = "check_in.publish"
+    REFERRAL_READ = "referral.read"
+    REFERRAL_PUBLISH = "referral.publish"
+    REFERRAL_REVIEW = "referral.review"
     MEMBER_READ = "member.read"
     MEMBER_WRITE = "member.write"
     ORDER_READ = "order.read"
@@ -53,11 +56,23 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.POINTS_PUBLISH,
         Right.POINTS_ADJUST,
         Right.CHECK_IN_PUBLISH,
+        Right.REFERRAL_READ,
+        Right.REFERRAL_PUBLISH,
+        Right.REFERRAL_REVIEW,
     },
     Role.CONTENT_OPERATIONS: _SEES_THE_SHOP | {Right.CATALOGUE_WRITE},
     Role.ACTIVITY_OPERATIONS: _SEES_THE_SHOP
-    | {Right.CATALOGUE_WRITE, Right.CHECK_IN_PUBLISH, Right.MEMBER_READ, Right.ORDER_READ},
-    Role.DATA_OPERATIONS: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ},
+    | {
+        Right.CATALOGUE_WRITE,
+        Right.CHECK_IN_PUBLISH,
+        Right.REFERRAL_READ,
+        Right.REFERRAL_PUBLISH,
+        Right.REFERRAL_REVIEW,
+        Right.MEMBER_READ,
+        Right.ORDER_READ,
+    },
+    Role.DATA_OPERATIONS: _SEES_THE_SHOP
+    | {Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ, Right.REFERRAL_READ},
     Role.STAFF: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.ORDER_READ},
     Role.SUPPORT: _SEES_THE_SHOP
     | {Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_CANCEL, Right.ORDER_REFUND, Right.PAYMENT_READ},

@@ -26,6 +26,11 @@ def new_secret(nbytes: int = 32) -> str:
     return secrets.token_urlsafe(nbytes)
 
 
+def new_bytes(nbytes: int) -> bytes:
+    """So many random bytes, for a text of another alphabet."""
+    return secrets.token_bytes(nbytes)
+
+
 def jitter(most_s: float) -> float:
     """A chance wait of 0 to ``most_s`` seconds, so that what collided does not collide again."""
     return secrets.randbelow(1_000_001) * most_s / 1_000_000

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from loyalty.check_in import CheckInProgramme
 from loyalty.points import PointsProgramme
+from loyalty.referral import ReferralProgramme
 from loyalty.tier import TierLevel, TierTable
 from models.engine import MIGRATION_LOCK, rows, transaction
 from models.ids import new_id
@@ -13,6 +14,7 @@ FIRST_DEFINITIONS = {
     "tier": TierTable(levels=(TierLevel(code="member", name="会员", threshold=0),)).definition(),
     "points": PointsProgramme().definition(),
     "check_in": CheckInProgramme().definition(),
+    "referral": ReferralProgramme().definition(),
 }
 
 

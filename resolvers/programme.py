@@ -13,6 +13,7 @@ import orjson
 from loyalty.check_in import CheckInProgramme
 from loyalty.points import PointsProgramme
 from loyalty.programme import Definition, admit_effective_at, admit_note
+from loyalty.referral import ReferralProgramme
 from loyalty.tier import TierTable
 from models.engine import retried, rows, transaction
 from models.ids import new_id
@@ -32,12 +33,16 @@ class ProgrammeKind(StrEnum):
     TIER = "tier"
     POINTS = "points"
     CHECK_IN = "check_in"
+    REFERRAL = "referral"
 
 
-KINDS: Mapping[ProgrammeKind, Callable[[Definition], TierTable | PointsProgramme | CheckInProgramme]] = {
+KINDS: Mapping[
+    ProgrammeKind, Callable[[Definition], TierTable | PointsProgramme | CheckInProgramme | ReferralProgramme]
+] = {
     ProgrammeKind.TIER: TierTable.parse,
     ProgrammeKind.POINTS: PointsProgramme.parse,
     ProgrammeKind.CHECK_IN: CheckInProgramme.parse,
+    ProgrammeKind.REFERRAL: ReferralProgramme.parse,
 }
 
 NEWEST = Keyset("programme.newest", (Key("version", int),))
@@ -87,6 +92,11 @@ async def points_programme(now: datetime) -> InForce[PointsProgramme]:
 async def check_in_programme(now: datetime) -> InForce[CheckInProgramme]:
     """The check-in programme in force at ``now``."""
     return (await _in_force([ProgrammeKind.CHECK_IN], now))[ProgrammeKind.CHECK_IN]
+
+
+async def referral_programme(now: datetime) -> InForce[ReferralProgramme]:
+    """The referral programme in force at ``now``."""
+    return (await _in_force([ProgrammeKind.REFERRAL], now))[ProgrammeKind.REFERRAL]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

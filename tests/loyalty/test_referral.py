@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty import referral
+from loyalty import referral, referral_code
 from loyalty.programme import ProgrammeInvalid
 from loyalty.referral import (
     BindingFacts,
@@ -111,7 +111,7 @@ def test_held_rewards_are_decided_as_the_page_says() -> None:
 def test_codes_are_read_as_the_page_says() -> None:
     for row in worked("referral.md", "Example: typing a code"):
         try:
-            read = referral.read_code(row["typed"].strip("`"))
+            read = referral_code.read_code(row["typed"].strip("`"))
         except Refusal as refusal:
             read = refusal.code
         assert f"`{read}`" == row["read as"], row
@@ -127,9 +127,69 @@ def test_signals_weigh_what_the_page_says() -> None:
 
 @given(st.binary(min_size=5, max_size=5), st.binary(min_size=5, max_size=5))
 def test_every_secret_has_a_code_of_its_own_that_reads_back(one: bytes, other: bytes) -> None:
-    code = referral.code_from(one)
-    assert referral.read_code(code.lower()) == code
-    assert (code == referral.code_from(other)) is (one == other)
+    code = referral_code.code_from(one)
+    assert referral_code.read_code(code.lower()) == code
+    assert (code == referral_code.code_from(other)) is (one == other)
+
+
+@given(st.binary(min_size=12, max_size=12), st.binary(min_size=12, max_size=12))
+def test_every_secret_has_a_token_of_its_own_that_fits_a_scene_and_is_no_code(one: bytes, other: bytes) -> None:
+    token = referral_code.token_from(one)
+    assert referral_code.is_token(token)
+    assert len(token) <= 20 < referral_code.MAX_SCENE_LENGTH
+    assert (token == referral_code.token_from(other)) is (one == other)
+    with pytest.raises(referral_code.ReferralCodeUnknown):
+        referral_code.read_code(token)
+
+
+@pytest.mark.parametrize("campaign", ["", "autumn_2026", "a" * 40])
+def test_campaigns_have_plain_names(campaign: str) -> None:
+    referral_code.admit_campaign(campaign)
+
+
+@pytest.mark.parametrize("campaign", ["a" * 41, "Autumn", "双十一", "a b", "a-b"])
+def test_other_names_of_campaigns_are_refused(campaign: str) -> None:
+    with pytest.raises(referral_code.ReferralCampaignInvalid) as refused:
+        referral_code.admit_campaign(campaign)
+    assert refused.value.data == {"most": 40}
+
+
+def test_a_member_has_fifty_tokens_at_most() -> None:
+    referral_code.admit_token(49)
+    with pytest.raises(referral_code.ReferralTokenLimit):
+        referral_code.admit_token(50)
+
+
+def test_nobody_is_bound_while_the_programme_is_stopped() -> None:
+    facts = BindingFacts(
+        inviter_id=A,
+        invitee_id=A,
+        source=BindingSource.QR,
+        clicked_at=NOW,
+        invitee_is_new=True,
+        already_bound=False,
+        running=False,
+    )
+    with pytest.raises(ReferralRefused) as refused:
+        referral.admit_binding(PROGRAMME, facts, NOW)
+    assert refused.value.data == {"reason": "stopped"}
+
+
+def test_a_friend_counts_even_where_the_inviter_is_paid_nothing() -> None:
+    def sides(programme: ReferralProgramme, stage: Stage) -> list[tuple[UUID, Side, int]]:
+        found = referral.tracked(programme, stage, invitee_id=B, inviter_id=A, upline_id=None)
+        return [(member, reward.side, reward.points) for member, reward in found]
+
+    assert sides(PROGRAMME, Stage.FIRST_ORDER) == [(A, Side.INVITER, 200), (B, Side.INVITEE, 100)]
+    assert sides(ReferralProgramme(), Stage.FIRST_ORDER) == [(A, Side.INVITER, 0)]
+    assert sides(ReferralProgramme(), Stage.REGISTRATION) == []
+
+
+@pytest.mark.parametrize("note", ["", "   ", "x" * 201])
+def test_who_decides_says_why(note: str) -> None:
+    with pytest.raises(referral.ReferralNoteInvalid):
+        referral.admit_note(note)
+    assert referral.admit_note(f" {'x' * 200} ") == "x" * 200
 
 
 # Risk
