@@ -47,8 +47,9 @@ demo: $(VENV)/.run ## play the main story through HTTP, as the mini-program woul
 migrate: $(VENV)/.run ## bring the database to the newest migration
 	@$(PY) server.py migrate
 
-schema: $(VENV)/.run ## write the committed SDL of both schemas
+schema: $(VENV)/.run ## write the committed SDL of both schemas and the list of declared constraints
 	@$(PY) server.py schema
+	@$(PY) -m models.declared
 
 verify: $(VENV)/.run ## check every invariant of the stored truth
 	@$(PY) server.py verify

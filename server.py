@@ -38,8 +38,8 @@ from hooks.health import health_routes
 from hooks.pay import pay_route
 from jobs import worker as jobs
 from loyalty.refusal import Refusal
+from models import declared, postgres
 from models import engine as database
-from models import postgres
 from models.asyncpg_backend import Unavailable
 from resolvers.clock import SystemClock
 from resolvers.demo_store import fill
@@ -265,7 +265,7 @@ async def complete(settings: Settings) -> None:
         pending = await database.pending_migrations()
         if pending:
             raise surroundings.StartRefused(f"Migrations are pending: {', '.join(pending)}. Run `make migrate` first.")
-        problems = await database.catalogue_problems()
+        problems = await declared.problems()
         if problems:
             raise surroundings.StartRefused(
                 "The database is not as declared:\n" + "\n".join(f"  {line}" for line in problems)
@@ -464,7 +464,7 @@ async def _examination(settings: Settings) -> list[str]:
             await redis.aclose()
         problems += [f"pending migration: {name}" for name in await database.pending_migrations()]
         if not problems:
-            problems += await database.catalogue_problems()
+            problems += await declared.problems()
     typer.echo("Findings")
     for problem in problems or ["nothing: every migration is applied, every declared constraint is there"]:
         typer.echo(f"  {problem}")
