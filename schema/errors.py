@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import structlog
 from graphql import GraphQLError
+from strawberry.exceptions import StrawberryInputCoercionError
 
 from cache.outage import OUTAGES
 from cache.rate_limit import TooMany
@@ -188,8 +189,9 @@ def _is_about_the_request(error: GraphQLError, cause: BaseException) -> bool:
     """Whether the client's document or variables are at fault.
 
     Before execution an error has no path. During execution GraphQL complains about arguments and about our own
-    values; only the former point to a place in the document of their own accord.
+    values; only the former point to a place in the document of their own accord. Strawberry complains by an exception
+    of its own about a null where a field may be left out but not cleared.
     """
-    if error.path is None:
+    if error.path is None or isinstance(cause, StrawberryInputCoercionError):
         return True
     return cause is not error and isinstance(cause, GraphQLError) and bool(cause.nodes)

@@ -8,6 +8,7 @@ without either (a query) answers with a top-level BAD_INPUT that carries the ref
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
+from uuid import UUID
 
 import strawberry
 from strawberry.types.field import StrawberryField
@@ -55,9 +56,14 @@ def answer_for(refusal: rule.Refusal, language: rule.Language, members: tuple[ob
     graphql_type = _types.get(type(refusal), SimpleRefusal)
     if graphql_type not in members:
         graphql_type = SimpleRefusal
-    names = {field.name for field in fields(graphql_type)} - {"code", "message"}
-    values: dict[str, Any] = {name: refusal.data[name] for name in names}
+    carried = [field for field in fields(graphql_type) if field.name not in ("code", "message")]
+    values: dict[str, Any] = {field.name: _typed(field.type, refusal.data[field.name]) for field in carried}
     return graphql_type(code=refusal.code, message=refusal.message(language), **values)
+
+
+def _typed(annotation: object, value: rule.RefusalValue) -> rule.RefusalValue | UUID:
+    """A refusal carries ids as texts, for the message; the API has them as ids."""
+    return UUID(value) if annotation is UUID and isinstance(value, str) else value
 
 
 class RefusalHandler(strawberry.ExceptionHandler[rule.Refusal, SimpleRefusal]):
