@@ -361,9 +361,14 @@ def held_until(programme: ReferralProgramme, *, stage: Stage, reached_at: dateti
     return reached_at + timedelta(days=programme.return_days) if stage is Stage.FIRST_ORDER else reached_at
 
 
+def overdue_at(programme: ReferralProgramme, *, bound_at: datetime) -> datetime:
+    """From when on a pending reward has waited too long."""
+    return bound_at + timedelta(days=programme.qualify_days)
+
+
 def overdue(programme: ReferralProgramme, *, bound_at: datetime, now: datetime) -> bool:
     """Whether a pending reward has waited too long and is rejected as expired."""
-    return now >= bound_at + timedelta(days=programme.qualify_days)
+    return now >= overdue_at(programme, bound_at=bound_at)
 
 
 class Review(StrEnum):

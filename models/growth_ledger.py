@@ -28,7 +28,7 @@ RETURNING id, seq, balance_after
 
 _LEFT_OF = """
 SELECT COALESCE(sum(amount), 0)::bigint AS amount FROM growth_entry
-WHERE member_id = $1 AND cause_id = $2 AND kind IN ('earn', 'earn_reversal')
+WHERE member_id = $1 AND cause_id = $2 AND kind IN ('earn', 'referral', 'earn_reversal')
 """
 
 _OWN_CHANGES = """
@@ -39,7 +39,7 @@ SELECT change.to_code, change.reason, (change.inputs->>'threshold')::bigint AS t
         AND EXISTS (
             SELECT 1 FROM growth_entry earned
             WHERE earned.member_id = back.member_id AND earned.cause_id = back.cause_id
-            AND earned.kind = 'earn' AND earned.seq <= change.growth_seq
+            AND earned.kind IN ('earn', 'referral') AND earned.seq <= change.growth_seq
         )
     ), 0)::bigint AS backing
 FROM tier_change change

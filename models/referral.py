@@ -44,7 +44,7 @@ class Referral(Row):
     """
 
     invitee_id: UUID
-    invitee = fields.OneToOneField("store.Member", related_name=False, on_delete=fields.RESTRICT)
+    invitee: Any = fields.OneToOneField("store.Member", related_name=False, on_delete=fields.RESTRICT)
     inviter_id: UUID
     inviter = reference("Member")
     upline_id: UUID | None
@@ -56,7 +56,7 @@ class Referral(Row):
     clicked_at = fields.DatetimeField()
     bound_at = fields.DatetimeField()
     order_id: UUID | None
-    order = fields.OneToOneField("store.Order", related_name=False, on_delete=fields.RESTRICT, null=True)
+    order: Any = fields.OneToOneField("store.Order", related_name=False, on_delete=fields.RESTRICT, null=True)
     due_at = fields.DatetimeField(null=True)
 
     class Meta:

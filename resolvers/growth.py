@@ -59,9 +59,16 @@ async def grow(
 
 
 async def reverse_growth(
-    member_id: UUID, *, cause_id: UUID, key: str, now: datetime, zone: tzinfo, table: InForce[TierTable]
+    member_id: UUID,
+    *,
+    cause_id: UUID,
+    key: str,
+    now: datetime,
+    zone: tzinfo,
+    table: InForce[TierTable],
+    cause_kind: str = "order",
 ) -> GrowthEntry | None:
-    """Take back what an order earned and is left of it, at most what the member has.
+    """Take back what a cause earned and is left of it, at most what the member has.
 
     The tier falls only if its upgrade rested on the refunded orders. Returns None when there was nothing to take, or
     the key has its entry already.
@@ -74,7 +81,7 @@ async def reverse_growth(
         member_id,
         amount=-amount,
         kind=GrowthEntryKind.EARN_REVERSAL,
-        cause_kind="order",
+        cause_kind=cause_kind,
         cause_id=cause_id,
         key=key,
         at=now,
