@@ -22,6 +22,13 @@ MIN_PAY_WINDOW = timedelta(minutes=5)
 MAX_PAY_WINDOW = timedelta(hours=24)
 
 
+class OrderKind(StrEnum):
+    """What an order is of: SKUs at their price, or an item of the points mall."""
+
+    PURCHASE = "purchase"
+    MALL = "mall"
+
+
 class OrderState(StrEnum):
     """Where an order stands. CLOSING asks WeChat to close before anything is released; only then it is CLOSED."""
 

@@ -177,13 +177,18 @@ def admit_exchange(
         raise QuantityInvalid(most=most)
     if item.tier_codes and tier_code not in item.tier_codes:
         raise MallTierRefused()
-    limit = item.limit_for(tier_code)
-    if limit is not None and exchanged_count + quantity > limit:
-        raise MallLimitReached(limit=limit, exchanged=exchanged_count)
+    admit_limit(item, quantity=quantity, tier_code=tier_code, exchanged_count=exchanged_count)
     if offer.stock_left is not None and quantity > offer.stock_left:
         raise OutOfStock(left=max(offer.stock_left, 0))
     if item.points * quantity > available_points:
         raise PointsShort(available=available_points, wanted=item.points * quantity)
+
+
+def admit_limit(item: MallItem, *, quantity: int, tier_code: str, exchanged_count: int) -> None:
+    """Whether a member of that tier may have so many more. Raises: MallLimitReached."""
+    limit = item.limit_for(tier_code)
+    if limit is not None and exchanged_count + quantity > limit:
+        raise MallLimitReached(limit=limit, exchanged=exchanged_count)
 
 
 def quote_exchange(item: MallItem, *, sku_id: UUID, quantity: int) -> Quote:

@@ -28,6 +28,7 @@ MODULES = (
     "models.order",
     "models.payment",
     "models.referral",
+    "models.points_mall",
     "models.idempotency",
 )
 MIGRATION_LOCK = 7_305_551_200

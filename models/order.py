@@ -11,12 +11,14 @@ from models.base import Row, reference
 class Order(Row):
     """One purchase. All amounts in fen, frozen when it is placed; ``payable_fen`` is what WeChat Pay shall collect.
 
-    ``goods_fen = discount_fen + points_fen + payable_fen`` over the whole order and over each of its lines.
+    ``goods_fen = discount_fen + points_fen + payable_fen`` over the whole order and over each of its lines. ``kind`` is
+    a ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in fen.
     """
 
     number = fields.CharField(max_length=32, unique=True)
     member_id: UUID
     member = reference("Member")
+    kind = fields.CharField(max_length=16)
     state = fields.CharField(max_length=16)
     goods_fen = fields.BigIntField()
     discount_fen = fields.BigIntField()
@@ -44,13 +46,13 @@ class Order(Row):
 
 
 class OrderLine(Row):
-    """One SKU of an order, with its names and prices as they were."""
+    """One SKU of an order, with its names and prices as they were; a mall item may be no SKU."""
 
     order_id: UUID
     order = reference("Order")
     position = fields.IntField()
-    sku_id: UUID
-    sku = reference("Sku")
+    sku_id: UUID | None
+    sku = reference("Sku", null=True)
     product_title = fields.CharField(max_length=60)
     sku_title = fields.CharField(max_length=60)
     quantity = fields.IntField()

@@ -1,7 +1,7 @@
 """What a member does with an order: see its price, place it, cancel it; and how an unpaid order is closed."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,23 +10,18 @@ import structlog
 
 from loyalty import order as rule
 from loyalty.catalogue import StockKind
-from loyalty.order import CloseReason, OrderLine, OrderState, SkuTerms
+from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState, SkuTerms
 from loyalty.payment import AttemptState
-from loyalty.points import PointsProgramme, available, multiplier_bp
-from loyalty.points_window import BoostOccasion
+from loyalty.points import available
 from loyalty.pricing import PriceLine, Quote, TierTerms, price
-from loyalty.shop_time import business_day
-from loyalty.tier import TierLevel, TierTable
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction
-from models.ids import new_id
 from models.order import Order
-from models.order import OrderLine as OrderLineRow
 from resolvers import payment, points, stock
 from resolvers.deps import Deps
-from resolvers.member import tier_terms
-from resolvers.order_row import note, owned, quantities, step
-from resolvers.programme import InForce, points_programme, tier_table
+from resolvers.order_row import note, owned, step
+from resolvers.order_stock import shift
+from resolvers.order_write import LineOf, PlacedUnder, placed_under, write_order
 from resolvers.programme import version as programme_version
 from resolvers.replay import remember, replayed
 from resolvers.settlement import book
@@ -44,10 +39,7 @@ class _Basket:
 
     lines: tuple[OrderLine, ...]
     skus: dict[UUID, dict[str, Any]]
-    tier: TierLevel
-    tier_version: InForce[TierTable]
-    programme: InForce[PointsProgramme]
-    available_points: int
+    under: PlacedUnder
     quote: Quote
 
 
@@ -56,7 +48,8 @@ async def _basket(member_id: UUID, lines: Sequence[OrderLine], points_wanted: in
         "SELECT sku.id, sku.title, sku.price_fen, sku.member_price_fen, sku.stock_left, sku.purchase_limit, "
         "product.title AS product_title, (product.state = 'published' AND NOT sku.hidden) AS on_sale, "
         "coalesce((SELECT sum(line.quantity) FROM order_line line JOIN shop_order o ON o.id = line.order_id "
-        "WHERE line.sku_id = sku.id AND o.member_id = $2 AND o.state NOT IN ('closed', 'refunded')), 0)::int AS bought "
+        "WHERE line.sku_id = sku.id AND o.member_id = $2 AND o.kind = 'purchase' "
+        "AND o.state NOT IN ('closed', 'refunded')), 0)::int AS bought "
         "FROM sku JOIN product ON product.id = sku.product_id WHERE sku.id = ANY($1::uuid[])",
         [[line.sku_id for line in lines[: rule.MAX_LINES]], member_id],
     )
@@ -74,10 +67,7 @@ async def _basket(member_id: UUID, lines: Sequence[OrderLine], points_wanted: in
             for sku_id, row in skus.items()
         },
     )
-    tier_version = await tier_table(now)
-    tier = await tier_terms(member_id, tier_version.rules, now)
-    programme = await points_programme(now)
-    spendable = available(await ledger.open_lots(member_id), now)
+    under = await placed_under(member_id, now)
     quote = price(
         [
             PriceLine(
@@ -88,18 +78,15 @@ async def _basket(member_id: UUID, lines: Sequence[OrderLine], points_wanted: in
             )
             for line in admitted
         ],
-        tier=TierTerms(code=tier.code, discount_bp=tier.discount_bp),
-        programme=programme.rules,
+        tier=TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp),
+        programme=under.programme.rules,
         points=points_wanted,
-        available_points=spendable,
+        available_points=available(await ledger.open_lots(member_id), now),
     )
     return _Basket(
         lines=admitted,
         skus=skus,
-        tier=tier,
-        tier_version=tier_version,
-        programme=programme,
-        available_points=spendable,
+        under=under,
         quote=quote,
     )
 
@@ -149,7 +136,16 @@ async def place(
         basket = await _basket(member_id, lines, points_wanted, now)
         quote = basket.quote
         rule.admit_amount(payable_fen=quote.payable_fen, expected_fen=expected_fen)
-        order = await _write(deps, member_id, basket, remark, now)
+        order = await write_order(
+            deps,
+            member_id,
+            kind=OrderKind.PURCHASE,
+            quote=quote,
+            lines_of=[_line_of(basket.skus[line.sku_id]) for line in quote.lines],
+            under=basket.under,
+            remark=remark,
+            now=now,
+        )
         if quote.points_used:
             await points.hold(member_id, amount=quote.points_used, cause_kind="order", cause_id=order.id, now=now)
         if quote.payable_fen == 0:
@@ -166,56 +162,8 @@ async def place(
         return order
 
 
-async def _write(deps: Deps, member_id: UUID, basket: _Basket, remark: str, now: datetime) -> Order:
-    quote = basket.quote
-    order_id = new_id(now)
-    day = business_day(now, deps.zone)
-    pay_by = rule.pay_deadline(now, deps.pay_window)
-    occasion = BoostOccasion(day=day, tier_code=basket.tier.code)
-    order = await Order.create(
-        id=order_id,
-        number=rule.order_number(day, order_id),
-        member_id=member_id,
-        state=OrderState.UNPAID,
-        goods_fen=quote.goods_fen,
-        discount_fen=quote.discount_fen,
-        points_used=quote.points_used,
-        points_fen=quote.points_fen,
-        payable_fen=quote.payable_fen,
-        explain=[asdict(step) for step in quote.explain],
-        remark=remark,
-        tier_code=basket.tier.code,
-        points_multiplier_bp=multiplier_bp(
-            basket.programme.rules, tier_bp=basket.tier.points_multiplier_bp, occasion=occasion
-        ),
-        tier_version_id=basket.tier_version.version_id,
-        points_version_id=basket.programme.version_id,
-        pay_by=pay_by,
-        close_due_at=pay_by,
-        created_at=now,
-    )
-    await OrderLineRow.bulk_create(
-        [
-            OrderLineRow(
-                id=new_id(now),
-                order_id=order_id,
-                position=position,
-                sku_id=line.sku_id,
-                product_title=basket.skus[line.sku_id]["product_title"],
-                sku_title=basket.skus[line.sku_id]["title"],
-                quantity=line.quantity,
-                list_price_fen=line.list_price_fen,
-                unit_price_fen=line.unit_price_fen,
-                goods_fen=line.goods_fen,
-                discount_fen=line.discount_fen,
-                points_fen=line.points_fen,
-                payable_fen=line.payable_fen,
-            )
-            for position, line in enumerate(quote.lines)
-        ]
-    )
-    await note(order_id, "placed", now, payable_fen=quote.payable_fen, points_used=quote.points_used)
-    return order
+def _line_of(sku: dict[str, Any]) -> LineOf:
+    return LineOf(sku_id=sku["id"], product_title=sku["product_title"], sku_title=sku["title"])
 
 
 async def cancel(deps: Deps, *, member_id: UUID, order_id: UUID) -> Order:
@@ -292,7 +240,7 @@ async def _finish_closing(deps: Deps, order_id: UUID, member_id: UUID, attempt_i
         await note(order_id, "closed", now)
         programme = await programme_version("points", order.points_version_id)
         await points.release(cause_kind="order", cause_id=order_id, now=now, programme=programme)
-        await stock.move(StockKind.RELEASE, order_id, await quantities(order_id), now)
+        await shift(StockKind.RELEASE, order_id, order, now)
 
 
 async def due_to_close(now: datetime, limit: int) -> list[tuple[UUID, UUID]]:

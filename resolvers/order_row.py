@@ -43,5 +43,5 @@ async def note(order_id: UUID, kind: str, at: datetime, **details: object) -> No
 
 async def quantities(order_id: UUID) -> dict[UUID, int]:
     """How many of each SKU the order has."""
-    found = await rows("SELECT sku_id, quantity FROM order_line WHERE order_id = $1", [order_id])
+    found = await rows("SELECT sku_id, quantity FROM order_line WHERE order_id = $1 AND sku_id IS NOT NULL", [order_id])
     return {row["sku_id"]: row["quantity"] for row in found}

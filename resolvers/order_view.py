@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from loyalty.order import OrderState
+from loyalty.order import OrderKind, OrderState
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.order import Order, OrderEvent, OrderLine
 from models.payment import ExceptionCase, Refund
@@ -14,15 +14,11 @@ NEWEST = Keyset("order.newest", (Key("id", UUID),))
 CASES = Keyset("exception_case.newest", (Key("id", UUID),))
 
 
-async def of_member(member_id: UUID, *, page: Page, state: OrderState | None) -> Slice[Order]:
-    """A member's orders, newest first."""
-    wanted = Order.filter(member_id=member_id)
-    return await fetch(wanted.filter(state=state) if state else wanted, page)
-
-
-async def all_orders(*, page: Page, state: OrderState | None, member_id: UUID | None) -> Slice[Order]:
-    """The shop's orders, newest first."""
-    wanted: dict[str, Any] = {"state": state, "member_id": member_id}
+async def orders(
+    *, page: Page, member_id: UUID | None, state: OrderState | None, kind: OrderKind | None
+) -> Slice[Order]:
+    """Orders, newest first: the shop's or a member's, all or those in a state or of a kind."""
+    wanted: dict[str, Any] = {"member_id": member_id, "state": state, "kind": kind}
     return await fetch(Order.filter(**{name: value for name, value in wanted.items() if value is not None}), page)
 
 

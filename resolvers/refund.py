@@ -15,13 +15,15 @@ from models.ids import new_id
 from models.order import Order
 from models.payment import Payment, Refund
 from models.points import PointsEntry
-from resolvers import points, stock
+from resolvers import points
 from resolvers.audit import record
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
 from resolvers.growth import reverse_growth
+from resolvers.mall_exchange import admit_return
 from resolvers.operator import lock_operator
-from resolvers.order_row import note, quantities, step
+from resolvers.order_row import note, step
+from resolvers.order_stock import shift
 from resolvers.programme import tier_table, version
 from resolvers.replay import remember, replayed
 from wechat.errors import RefundNotExist, WeChatError
@@ -66,6 +68,7 @@ async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason:
     Raises:
         OrderNotFound, OrderStateRefused: there is nothing to refund.
         RefundReasonInvalid: the payer must be told why.
+        MallNotReturnable: what a mall exchange gave is used, or was a gift to charity.
         ClawBackBlocked: the programme forbids it while earned points are spent.
         KeyInvalid, KeyReused: the idempotency key.
     """
@@ -94,6 +97,7 @@ async def _open_refund(
         admit_refund_reason(reason)
         order = await Order.get(id=order_id)
         await step(order, OrderState.REFUNDING)
+        await admit_return(order)
         await _admit_claw_back(order, now)
         await note(order_id, "refund_requested", now, reason=reason, amount_fen=order.payable_fen)
         payment = await Payment.get_or_none(
@@ -289,7 +293,7 @@ async def _undo(deps: Deps, order: Order, now: datetime) -> None:
     await reverse_growth(
         order.member_id, cause_id=order.id, key=f"order:{order.id}:growth_back", now=now, zone=deps.zone, table=table
     )
-    await stock.move(StockKind.RETURN, order.id, await quantities(order.id), now)
+    await shift(StockKind.RETURN, order.id, order, now)
 
 
 async def claim_due(deps: Deps, limit: int) -> list[UUID]:

@@ -10,13 +10,16 @@ from loyalty import points as points_rule
 from loyalty.catalogue import StockKind
 from loyalty.order import OrderState, OutOfStock
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
+from loyalty.points_mall import MallLimitReached
 from loyalty.tier import GrowthEntryKind, TierTable, growth_for
 from models.engine import savepoint
 from models.order import Order
-from resolvers import points, stock
+from resolvers import points
 from resolvers.deps import Deps
 from resolvers.growth import grow
-from resolvers.order_row import note, quantities, step
+from resolvers.mall_exchange import admit_revival
+from resolvers.order_row import note, step
+from resolvers.order_stock import shift
 from resolvers.programme import InForce, tier_table, version
 
 
@@ -62,15 +65,15 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
     """
     try:
         async with savepoint():
+            await admit_revival(order)
             if order.points_used:
                 await points.hold(
                     order.member_id, amount=order.points_used, cause_kind="order", cause_id=order.id, now=now
                 )
-            taken = {sku_id: -quantity for sku_id, quantity in (await quantities(order.id)).items()}
             await note(order.id, "revived", now)
             await book(deps, order, paid_fen=paid_fen, now=now)
-            await stock.move(StockKind.HOLD, payment_id, taken, now)
-    except (OutOfStock, PointsShort):
+            await shift(StockKind.HOLD, payment_id, order, now)
+    except (OutOfStock, PointsShort, MallLimitReached):
         await order.refresh_from_db()
         return False
     return True

@@ -8,12 +8,14 @@ import strawberry
 
 from loyalty import order as rule
 from loyalty import points as points_rule
+from loyalty.order import OrderKind, OrderState
 from loyalty.order import OrderLine as OrderLineWish
-from loyalty.order import OrderState
 from loyalty.pricing import PriceSource, PriceStep, Quote
 from models.order import Order as OrderRow
 from models.order import OrderEvent as OrderEventRow
 from models.order import OrderLine as OrderLineRow
+from models.points_mall import MallExchange as MallExchangeRow
+from resolvers import mall_exchange
 from resolvers import order as verbs
 from resolvers import order_view as views
 from resolvers import payment as payment_verbs
@@ -24,6 +26,14 @@ from schema.permissions import ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
 from schema.scalars import Fen, IdempotencyKey, Points
 
+describe(
+    OrderKind,
+    "What an order is of.",
+    {
+        OrderKind.PURCHASE: "SKUs at their price.",
+        OrderKind.MALL: "An item of the points mall 积分兑换: its points are its price, and are worth no fen.",
+    },
+)
 describe(
     OrderState,
     "Where an order stands.",
@@ -66,13 +76,13 @@ class PriceExplanation:
     code: str | None = strawberry.field(description="The tier's code, for the tier step.")
 
 
-@strawberry.type(description="One SKU of an order, with names and prices as they were when it was placed.")
+@strawberry.type(description="One SKU or mall item of an order, with names and prices as they were when it was placed.")
 class OrderLine:
     """One line; ``goods = discount + pointsAmount + payable``."""
 
-    sku_id: UUID = strawberry.field(description="The SKU.")
-    product_title: str = strawberry.field(description="The product's title.")
-    sku_title: str = strawberry.field(description="The SKU's title.")
+    sku_id: UUID | None = strawberry.field(description="The SKU; null for a mall item that is no SKU.")
+    product_title: str = strawberry.field(description="The product's title, or the mall item's.")
+    sku_title: str = strawberry.field(description="The SKU's title; empty where there is no SKU.")
     quantity: int = strawberry.field(description="How many pieces, 1 to 999.")
     list_price: Fen = strawberry.field(description="List price of one piece, in fen.")
     unit_price: Fen = strawberry.field(description="Price of one piece after member price or tier discount, in fen.")
@@ -112,12 +122,27 @@ class OrderEvent:
         return cls(kind=row.kind, at=row.at)
 
 
+@strawberry.type(description="What an order of the points mall is about.")
+class MallExchange:
+    """An item under a version of its terms."""
+
+    item_id: UUID = strawberry.field(description="The item.")
+    version: int = strawberry.field(description="The version of the item's terms that it was exchanged under.")
+    quantity: int = strawberry.field(description="How many pieces, 1 to 99.")
+    points: Points = strawberry.field(description="What they cost together, in points.")
+
+    @classmethod
+    def from_row(cls, row: MallExchangeRow, version: int) -> "MallExchange":
+        return cls(item_id=row.item_id, version=version, quantity=row.quantity, points=Points(row.points))
+
+
 @strawberry.type(description="An order. All amounts are frozen when it is placed: goods = discount + points + payable.")
 class Order:
     """One order."""
 
     id: UUID = strawberry.field(description="Opaque id.")
     number: str = strawberry.field(description="The number to read to a shop assistant, 24 digits.")
+    kind: OrderKind = strawberry.field(description="What it is of.")
     state: OrderState = strawberry.field(description="Where it stands.")
     goods: Fen = strawberry.field(description="The goods at list price, in fen.")
     discount: Fen = strawberry.field(description="What member prices and the tier took off, in fen.")
@@ -137,6 +162,13 @@ class Order:
         found = await info.context.loaders.load(views.lines_by_order, self.id)
         return [OrderLine.from_row(row) for row in found or ()]
 
+    @strawberry.field(description="What was exchanged; null unless its kind is MALL.")
+    async def mall_exchange(self, info: Info) -> MallExchange | None:
+        if self.kind is not OrderKind.MALL:
+            return None
+        found = await info.context.loaders.load(mall_exchange.by_orders, self.id)
+        return MallExchange.from_row(*found) if found else None
+
     @strawberry.field(description="Everything that happened to it, oldest first.")
     async def timeline(self, info: Info) -> list[OrderEvent]:
         found = await info.context.loaders.load(views.events_by_order, self.id)
@@ -152,6 +184,7 @@ def order_fields(row: OrderRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "number": row.number,
+        "kind": OrderKind(row.kind),
         "state": OrderState(row.state),
         "goods": Fen(row.goods_fen),
         "discount": Fen(row.discount_fen),
@@ -343,6 +376,7 @@ Key = Annotated[
     strawberry.argument(description="Made by the client before sending, 8 to 64 visible ASCII characters."),
 ]
 StateFilter = Annotated[OrderState | None, strawberry.argument(description="Only orders in this state.")]
+KindFilter = Annotated[OrderKind | None, strawberry.argument(description="Only orders of this kind.")]
 
 
 def _wishes(lines: list[OrderLineInput]) -> list[OrderLineWish]:
@@ -355,9 +389,16 @@ class ShopQuery:
 
     @strawberry.field(description="The member's orders, newest first.", extensions=[ForMembers()])
     async def orders(
-        self, info: Info, first: First = 20, after: After = None, state: StateFilter = None
+        self,
+        info: Info,
+        first: First = 20,
+        after: After = None,
+        state: StateFilter = None,
+        kind: KindFilter = None,
     ) -> Connection[Order]:
-        found = await views.of_member(require_member(info), page=page(views.NEWEST, first, after), state=state)
+        found = await views.orders(
+            page=page(views.NEWEST, first, after), member_id=require_member(info), state=state, kind=kind
+        )
         return connection(found, Order.from_row)
 
     @strawberry.field(description="One order of the member; null if there is none.", extensions=[ForMembers()])

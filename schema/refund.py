@@ -17,7 +17,7 @@ from resolvers import order_view as views
 from resolvers import refund as verbs
 from schema.context import Info
 from schema.enums import describe
-from schema.order import Key, Order, OrderId, OrderStateRefusal, StateFilter, order_fields
+from schema.order import Key, KindFilter, Order, OrderId, OrderStateRefusal, StateFilter, order_fields
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_operator
 from schema.refusal import SimpleRefusal
@@ -156,9 +156,10 @@ class OperatorQuery:
         first: First = 20,
         after: After = None,
         state: StateFilter = None,
+        kind: KindFilter = None,
         member_id: Annotated[UUID | None, strawberry.argument(description="Only this member's.")] = None,
     ) -> Connection[OperatorOrder]:
-        found = await views.all_orders(page=page(views.NEWEST, first, after), state=state, member_id=member_id)
+        found = await views.orders(page=page(views.NEWEST, first, after), member_id=member_id, state=state, kind=kind)
         return connection(found, OperatorOrder.from_row)
 
     @strawberry.field(description="One order; null if there is none.", extensions=[Needs(Right.ORDER_READ)])

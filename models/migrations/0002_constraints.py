@@ -18,6 +18,9 @@ APPEND_ONLY = (
     "programme_version",
     "referral_switch",
     "referral_decision",
+    "mall_item_version",
+    "mall_exchange",
+    "mall_stock_entry",
 )
 
 CHECKS = {
@@ -49,6 +52,7 @@ CHECKS = {
     "points_hold_draw": {"points_hold_draw_amount_positive": "amount > 0"},
     "growth_entry": {"growth_entry_balance_not_negative": "balance_after >= 0"},
     "shop_order": {
+        "shop_order_kind_known": "kind IN ('purchase', 'mall')",
         "shop_order_state_known": "state IN ('unpaid', 'closing', 'closed', 'paid', 'refunding', 'refunded')",
         "shop_order_adds_up": "goods_fen = discount_fen + points_fen + payable_fen",
         "shop_order_amounts_not_negative": "least(goods_fen, discount_fen, points_used, points_fen, payable_fen) >= 0",
@@ -81,6 +85,20 @@ CHECKS = {
     },
     "referral_goal": {"referral_goal_amounts_not_negative": "least(points, growth) >= 0 AND friends >= 1"},
     "referral_trace": {"referral_trace_kind_known": "kind IN ('device', 'network')"},
+    "mall_item": {
+        "mall_item_kind_known": "kind IN ('goods', 'coupon', 'tier_trial', 'charity')",
+        "mall_item_state_known": "state IN ('draft', 'published', 'hidden')",
+        "mall_item_stock_left_not_negative": "stock_left >= 0",
+        "mall_item_counted_once": "sku_id IS NULL OR (kind = 'goods' AND stock_left IS NULL)",
+        "mall_item_window_has_length": "opens_at < closes_at",
+        "mall_item_exchanged_not_negative": "exchanged_count >= 0 AND exchanged_points >= 0",
+    },
+    "mall_exchange": {"mall_exchange_of_something": "quantity >= 1 AND points >= 1"},
+    "mall_stock_entry": {
+        "mall_stock_entry_kind_known": "kind IN ('supply', 'hold', 'release', 'return')",
+        "mall_stock_entry_amount_signed": "CASE kind WHEN 'hold' THEN amount < 0 WHEN 'supply' THEN amount <> 0 ELSE amount > 0 END",
+        "mall_stock_entry_left_not_negative": "left_after >= 0",
+    },
     "session_family": {"session_family_subject_known": "subject_kind IN ('member', 'operator')"},
 }
 

@@ -18,6 +18,11 @@ class _Undo(Exception):
     """Takes back what a test broke."""
 
 
+MALL_ITEM = (
+    "INSERT INTO mall_item (id, kind, state, title, description, image_url, stock_left, version, exchanged_count, "
+    "exchanged_points, created_at, updated_at)"
+)
+
 BREAKS = {
     "points_balance": "UPDATE points_account SET balance = balance + 1 WHERE member_id = $1",
     "points_held": "UPDATE points_account SET balance = balance + 1, held = held + 1 WHERE member_id = $1",
@@ -35,6 +40,14 @@ BREAKS = {
     "stock_of_orders": "UPDATE order_line SET quantity = quantity + 1 WHERE order_id = $3",
     "order_lines": "UPDATE shop_order SET goods_fen = goods_fen + 1, payable_fen = payable_fen + 1 WHERE id = $3",
     "order_points": "UPDATE shop_order SET points_used = points_used + 1 WHERE id = $3",
+    "mall_stock_left": f"{MALL_ITEM} VALUES ($1, 'charity', 'draft', '', '', '', 5, 1, 0, 0, now(), now())",
+    "mall_exchanged": f"{MALL_ITEM} VALUES ($1, 'charity', 'draft', '', '', '', NULL, 1, 1, 1, now(), now())",
+    "mall_stock_of_orders": f"WITH item AS ({MALL_ITEM} VALUES ($1, 'goods', 'draft', '', '', '', 0, 1, 1, 1, now(), "
+    "now())), boss AS (INSERT INTO operator (id, login, display_name, password_hash, role, created_at) "
+    "VALUES ($1, $1::uuid::text, '', '', 'owner', now())), terms AS (INSERT INTO mall_item_version (id, item_id, "
+    "version, definition, made_at, made_by_id) VALUES ($1, $1, 1, '{}', now(), $1)) INSERT INTO mall_exchange (id, order_id, "
+    "member_id, item_id, version_id, quantity, points) VALUES ($1, $3, $1, $1, $1, 1, 1)",
+    "mall_orders": "UPDATE shop_order SET kind = 'mall' WHERE id = $3",
     "money": "UPDATE shop_order SET state = 'paid' WHERE id = $3",
     "refunds": "WITH attempt AS (INSERT INTO payment_attempt (id, order_id, out_trade_no, total_fen, openid, state, "
     "expires_at, polls_done, created_at) VALUES ($1, $3, 't-refunds', 1, 'o', 'succeeded', now(), 0, now())), "

@@ -1,0 +1,112 @@
+"""Writing a new order, whatever it is of: frozen prices and names, and the rules it is placed under."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+from loyalty.order import OrderKind, OrderState, order_number, pay_deadline
+from loyalty.points import PointsProgramme, multiplier_bp
+from loyalty.points_window import BoostOccasion
+from loyalty.pricing import Quote
+from loyalty.shop_time import business_day
+from loyalty.tier import TierLevel, TierTable
+from models.engine import in_transaction
+from models.ids import new_id
+from models.order import Order, OrderLine
+from resolvers.deps import Deps
+from resolvers.member import tier_terms
+from resolvers.order_row import note
+from resolvers.programme import InForce, points_programme, tier_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedUnder:
+    """The member's tier and the versions of the rules that an order keeps for its life."""
+
+    tier: TierLevel
+    tier_version: InForce[TierTable]
+    programme: InForce[PointsProgramme]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineOf:
+    """What a line is of, and its names as they are now. ``sku_id`` None: a mall item that is no SKU."""
+
+    sku_id: UUID | None
+    product_title: str
+    sku_title: str
+
+
+async def placed_under(member_id: UUID, now: datetime) -> PlacedUnder:
+    """What an order of this member is placed under at ``now``."""
+    table = await tier_table(now)
+    return PlacedUnder(
+        tier=await tier_terms(member_id, table.rules, now),
+        tier_version=table,
+        programme=await points_programme(now),
+    )
+
+
+async def write_order(
+    deps: Deps,
+    member_id: UUID,
+    *,
+    kind: OrderKind,
+    quote: Quote,
+    lines_of: Sequence[LineOf],
+    under: PlacedUnder,
+    remark: str,
+    now: datetime,
+) -> Order:
+    """Write an unpaid order with its lines, one for each line of the quote. What it holds is up to the caller."""
+    assert in_transaction(), "an order is written together with what it holds"
+    order_id = new_id(now)
+    day = business_day(now, deps.zone)
+    pay_by = pay_deadline(now, deps.pay_window)
+    occasion = BoostOccasion(day=day, tier_code=under.tier.code)
+    order = await Order.create(
+        id=order_id,
+        number=order_number(day, order_id),
+        member_id=member_id,
+        kind=kind,
+        state=OrderState.UNPAID,
+        goods_fen=quote.goods_fen,
+        discount_fen=quote.discount_fen,
+        points_used=quote.points_used,
+        points_fen=quote.points_fen,
+        payable_fen=quote.payable_fen,
+        explain=[asdict(step) for step in quote.explain],
+        remark=remark,
+        tier_code=under.tier.code,
+        points_multiplier_bp=multiplier_bp(
+            under.programme.rules, tier_bp=under.tier.points_multiplier_bp, occasion=occasion
+        ),
+        tier_version_id=under.tier_version.version_id,
+        points_version_id=under.programme.version_id,
+        pay_by=pay_by,
+        close_due_at=pay_by,
+        created_at=now,
+    )
+    await OrderLine.bulk_create(
+        [
+            OrderLine(
+                id=new_id(now),
+                order_id=order_id,
+                position=position,
+                sku_id=of.sku_id,
+                product_title=of.product_title,
+                sku_title=of.sku_title,
+                quantity=line.quantity,
+                list_price_fen=line.list_price_fen,
+                unit_price_fen=line.unit_price_fen,
+                goods_fen=line.goods_fen,
+                discount_fen=line.discount_fen,
+                points_fen=line.points_fen,
+                payable_fen=line.payable_fen,
+            )
+            for position, (line, of) in enumerate(zip(quote.lines, lines_of, strict=True))
+        ]
+    )
+    await note(order_id, "placed", now, payable_fen=quote.payable_fen, points_used=quote.points_used)
+    return order
