@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import httpx
+import strawberry
 from starlette.applications import Starlette
 
 from loyalty.rights import Role
@@ -16,9 +18,8 @@ from models.operator import Operator
 from models.session import SessionFamily
 from resolvers.deps import Deps
 from resolvers.member import join
-from schema.http import graphql_routes
-from schema.operator import operator_endpoint
-from schema.shop import shop_endpoint
+from schema import operator, shop
+from schema.http import GraphQLEndpoint, graphql_routes
 
 
 class Bearer(str):
@@ -65,12 +66,16 @@ class Door:
 
 def doors_app(deps: Deps, *, development: bool = True) -> Starlette:
     """Both endpoints as the server mounts them."""
-    return Starlette(
-        routes=[
-            *graphql_routes("/graphql", shop_endpoint(deps, development=development)),
-            *graphql_routes("/admin/graphql", operator_endpoint(deps, development=development)),
-        ]
-    )
+    shop_schema, operator_schema = _schemas()
+    members = GraphQLEndpoint(shop_schema, deps, shop.sign_in, development=development)
+    operators = GraphQLEndpoint(operator_schema, deps, operator.sign_in, development=development)
+    return Starlette(routes=[*graphql_routes("/graphql", members), *graphql_routes("/admin/graphql", operators)])
+
+
+@cache
+def _schemas() -> tuple[strawberry.Schema, strawberry.Schema]:
+    """Both schemas, built once: that takes longer than most tests."""
+    return shop.shop_schema(), operator.operator_schema()
 
 
 async def make_member(deps: Deps, **fields: Any) -> Member:
