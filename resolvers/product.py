@@ -101,12 +101,13 @@ async def create(
                 id=new_id(now), category_id=category_id, created_at=now, updated_at=now, **values
             )
             await _show(product.id, media, now)
-            made = [await insert_sku(product.id, sku, position, now) for position, sku in enumerate(skus)]
+            # In the order of their codes: two calls with the same codes then wait for each other in one direction only.
+            in_order = sorted(enumerate(skus), key=lambda one: one[1].code.strip())
+            made = [(await insert_sku(product.id, sku, position, now), sku.stock) for position, sku in in_order]
             await record(operator_id, "product.create", "product", product.id, None, content, now)
             result = {"product_id": str(product.id)}
             await remember(operator_id, key=key, operation=operation, content=content, result=result, now=now)
-            stock = {row.id: sku.stock for row, sku in zip(made, skus, strict=True) if sku.stock}
-            await move(StockKind.SUPPLY, product.id, stock, now)
+            await move(StockKind.SUPPLY, product.id, {row.id: stock for row, stock in made if stock}, now)
             return product
     except IntegrityError:
         taken = await taken_code(sku.code.strip() for sku in skus)
