@@ -4,7 +4,7 @@ Money that cannot pay its order, because this is closed for good or paid already
 """
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import structlog
@@ -72,12 +72,28 @@ async def pay(deps: Deps, *, member_id: UUID, order_id: UUID) -> PayParams:
     except WeChatError as error:
         log.warning("prepay_failed", order_id=str(order_id), error=error.code)
         raise PaymentUnavailable() from error
-    await changed(
+    kept = await changed(
         "UPDATE payment_attempt SET state = 'prepaid', prepay_id = $2 "
         "WHERE id = $1 AND state IN ('created', 'prepaid')",
         [attempt.id, prepay_id],
     )
+    if not kept:
+        return await _overtaken(deps, attempt, member_id, order_id)
     return deps.pay.pay_params(prepay_id)
+
+
+async def _overtaken(deps: Deps, attempt: PaymentAttempt, member_id: UUID, order_id: UUID) -> NoReturn:
+    """While WeChat opened the payment, the order was cancelled or paid: take the payment back, hand out nothing."""
+    try:
+        await deps.pay.close(attempt.out_trade_no)
+    except OrderPaid:
+        await query(deps, out_trade_no=attempt.out_trade_no)
+    except WeChatError as error:
+        log.warning("close_failed", order_id=str(order_id), error=error.code)
+    order = await owned(member_id, order_id)
+    if order.state == OrderState.UNPAID:
+        raise PaymentUnavailable()
+    raise OrderStateRefused(state=order.state)
 
 
 @retried
@@ -169,6 +185,9 @@ async def _apply(deps: Deps, paid: Transaction) -> tuple[NoticeOutcome, UUID | N
         attempt = await PaymentAttempt.get(id=found[0]["id"])
         order = await Order.get(id=found[0]["order_id"])
         differing = rule.compare(_expected(deps, attempt), _actual(paid))
+        if await Payment.exists(attempt_id=attempt.id):
+            # A number is paid once; a refund under it would send back the payment that counts.
+            differing = (*differing, "transaction_id")
         if differing:
             await open_case(
                 kind="payment_mismatch",

@@ -25,6 +25,7 @@ from resolvers.operator import lock_operator
 from resolvers.order_row import note, step
 from resolvers.order_stock import shift
 from resolvers.programme import tier_table, version
+from resolvers.referral_reward import order_refunded
 from resolvers.replay import remember, replayed
 from wechat.errors import RefundNotExist, WeChatError
 from wechat.pay_types import RefundNotice, RefundResult
@@ -151,9 +152,9 @@ async def send(deps: Deps, *, refund_id: UUID) -> None:
     payment = await Payment.get(id=refund.payment_id)
     attempts = await rows("SELECT out_trade_no, total_fen FROM payment_attempt WHERE id = $1", [payment.attempt_id])
     try:
-        if refund.state == RefundState.PROCESSING:
-            result = await deps.pay.query_refund(refund.out_refund_no)
-        else:
+        # Once a request went out, WeChat may have it although its answer was lost.
+        result = await _known(deps, refund) if refund.tries or refund.state == RefundState.PROCESSING else None
+        if result is None:
             result = await deps.pay.refund(
                 out_trade_no=attempts[0]["out_trade_no"],
                 out_refund_no=refund.out_refund_no,
@@ -162,22 +163,27 @@ async def send(deps: Deps, *, refund_id: UUID) -> None:
                 reason=refund.reason,
                 notify_url=deps.pay_notify_url,
             )
-    except RefundNotExist as error:
-        await _postpone(deps, refund, error, RefundState.REQUESTED)
     except WeChatError as error:
-        await _postpone(deps, refund, error, RefundState(refund.state))
+        await _postpone(deps, refund, error)
     else:
         await conclude(deps, result)
 
 
-async def _postpone(deps: Deps, refund: Refund, error: WeChatError, state: RefundState) -> None:
+async def _known(deps: Deps, refund: Refund) -> RefundResult | None:
+    try:
+        return await deps.pay.query_refund(refund.out_refund_no)
+    except RefundNotExist:
+        return None
+
+
+async def _postpone(deps: Deps, refund: Refund, error: WeChatError) -> None:
     now = deps.clock.now()
     log.warning("refund_postponed", refund_id=str(refund.id), error=error.code, tries=refund.tries)
     async with transaction():
         await changed(
-            "UPDATE refund SET state = $2, tries = tries + 1, due_at = $3, last_error = $4 "
+            "UPDATE refund SET tries = tries + 1, due_at = $2, last_error = $3 "
             "WHERE id = $1 AND state IN ('requested', 'processing')",
-            [refund.id, state, now + _wait(refund.tries), str(error.code)[:200]],
+            [refund.id, now + _wait(refund.tries), str(error.code)[:200]],
         )
         if refund.tries + 1 >= TRIES_BEFORE_CASE:
             await open_case(
@@ -293,6 +299,7 @@ async def _undo(deps: Deps, order: Order, now: datetime) -> None:
     await reverse_growth(
         order.member_id, cause_id=order.id, key=f"order:{order.id}:growth_back", now=now, zone=deps.zone, table=table
     )
+    await order_refunded(order, now=now)
     await shift(StockKind.RETURN, order.id, order, now)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from socket import socket
+from socket import create_server, socket
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,7 +16,8 @@ from resolvers.deps import Deps
 @asynccontextmanager
 async def reachable(deps: Deps) -> AsyncIterator[Deps]:
     """The same dependencies with a ``pay_notify_url`` that is served as long as the block runs."""
-    app = Starlette(routes=[pay_route(deps)])
+    listener = create_server(("127.0.0.1", 0))
+    reached = replace(deps, pay_notify_url=f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/wechat/pay")
     started = asyncio.Event()
 
     class Server(uvicorn.Server):
@@ -24,12 +25,12 @@ async def reachable(deps: Deps) -> AsyncIterator[Deps]:
             await super().startup(sockets=sockets)
             started.set()
 
-    server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=2))
-    task = asyncio.create_task(server.serve())
+    app = Starlette(routes=[pay_route(reached)])
+    server = Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=2))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await asyncio.wait_for(started.wait(), 10)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield replace(deps, pay_notify_url=f"http://127.0.0.1:{port}/hooks/wechat/pay")
+        yield reached
     finally:
         server.should_exit = True
         await task
