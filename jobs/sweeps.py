@@ -5,7 +5,7 @@ from uuid import UUID
 
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
-from resolvers import notice, order, payment, points_expiry, refund, tier
+from resolvers import notice, order, payment, points_expiry, referral_reward, refund, tier
 from resolvers.deps import Deps
 
 
@@ -38,6 +38,10 @@ async def _expire(deps: Deps, member_id: UUID) -> None:
     await points_expiry.expire(deps, member_id=member_id)
 
 
+async def _advance_referral(deps: Deps, referral_id: UUID) -> None:
+    await referral_reward.advance(deps, referral_id=referral_id)
+
+
 SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
@@ -46,4 +50,6 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="expire_points", every_s=60, due=points_expiry.ended, do=_expire),
     Sweep(name="tell_of_ending_points", every_s=300, due=points_expiry.notices_due, do=points_expiry.give_notice),
     Sweep(name="apply_tier_table", every_s=30, due=tier.due_for_table, do=_apply_table),
+    Sweep(name="advance_referrals", every_s=5, due=referral_reward.claim_due, do=_advance_referral),
+    Sweep(name="forget_referral_traces", every_s=3_600, due=referral_reward.due_to_forget, do=referral_reward.forget),
 )

@@ -40,7 +40,7 @@ from resolvers.seal import SealBroken
 CLICK = "referral_click"
 MAX_INVITATION_LENGTH = 512
 MAX_DEVICE_LENGTH = 128
-CODE_TRIES = 5
+CODE_TRIES = 6
 BINDING_LOCK = 7_305_551_202
 OPENINGS_BY_ADDRESS = Limit("address", burst=60, every=timedelta(seconds=1))
 """Enough for a town behind one address, and 40 bits of code stay out of reach of guessing."""
@@ -68,14 +68,14 @@ SELECT EXISTS (SELECT 1 FROM above WHERE member_id = $2) AS is_above,
 async def code_of(deps: Deps, *, member_id: UUID) -> str:
     """The member's code, which is made the first time that somebody asks for it."""
     for _ in range(CODE_TRIES):
+        found = await ReferralCode.get_or_none(member_id=member_id)
+        if found is not None:
+            return found.code
         # A code that another member has already is not inserted either; then another one is drawn.
         await rows(
             "INSERT INTO referral_code (member_id, code, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             [member_id, code_from(new_bytes(CODE_SECRET_BYTES)), deps.clock.now()],
         )
-        found = await ReferralCode.get_or_none(member_id=member_id)
-        if found is not None:
-            return found.code
     raise AssertionError("five codes in a row belong to somebody else")
 
 
@@ -188,6 +188,38 @@ async def _find(text: str, now: datetime) -> Invitation:
 # Binding, in the login's transaction
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """From where somebody logs in, and the invitation they bring along, if any."""
+
+    client_ip: str
+    device_id: str | None = None
+    referral_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferralOutcome:
+    """What became of an invitation at a login: bound if there is no refusal."""
+
+    refusal: ReferralCodeUnknown | ReferralRefused | None = None
+
+
+async def arrive(
+    deps: Deps, member_id: UUID, arrival: Arrival, *, joins: bool, now: datetime
+) -> ReferralOutcome | None:
+    """Remember where a member logs in from, and bind them if they bring an invitation; None if they bring none."""
+    assert in_transaction(), "a binding is a part of the login"
+    await see(deps, member_id, device_id=arrival.device_id, client_ip=arrival.client_ip, now=now)
+    if not arrival.referral_token:
+        return None
+    try:
+        invitation = await read_invitation(deps, arrival.referral_token, now)
+        await bind(member_id, invitation, joins=joins, now=now)
+    except (ReferralCodeUnknown, ReferralRefused) as refusal:
+        return ReferralOutcome(refusal=refusal)
+    return ReferralOutcome()
+
+
 async def see(deps: Deps, member_id: UUID, *, device_id: str | None, client_ip: str, now: datetime) -> None:
     """Remember, as keyed hashes, the network and the device (if the client names it) that a member logs in from."""
     marks = {"network": network_of(client_ip), "device": (device_id or "")[:MAX_DEVICE_LENGTH]}
@@ -201,11 +233,11 @@ async def see(deps: Deps, member_id: UUID, *, device_id: str | None, client_ip: 
     )
 
 
-async def bind(member_id: UUID, invitation: Invitation, *, joins: bool, now: datetime) -> RejectReason | None:
-    """Bind a member who logs in to whose invitation they opened; why not, if they cannot be.
+async def bind(member_id: UUID, invitation: Invitation, *, joins: bool, now: datetime) -> None:
+    """Bind a member who logs in to whose invitation they opened. ``joins``: the member was made in this transaction.
 
-    ``joins``: the member was made in this transaction. A login goes on either way, so a refusal is an answer here and
-    undoes nothing.
+    Raises:
+        ReferralRefused: they cannot be bound. The login goes on, and its transaction keeps why.
     """
     assert in_transaction(), "a binding is a part of the login"
     if not joins:
@@ -239,10 +271,9 @@ async def bind(member_id: UUID, invitation: Invitation, *, joins: bool, now: dat
         reason = RejectReason(str(refused.data["reason"]))
         if reason not in UNREMARKABLE:
             await decided(member_id, "binding", None, programme.version_id, inputs, f"refused: {reason}", now)
-        return reason
+        raise
     referral = await _make(member_id, invitation, found["upline_id"], programme, now)
     await decided(member_id, "binding", referral.id, programme.version_id, inputs, "bound", now)
-    return None
 
 
 async def _make(

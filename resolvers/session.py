@@ -17,6 +17,7 @@ from models.ids import new_id
 from models.member import Member
 from resolvers.deps import Deps
 from resolvers.member import join
+from resolvers.referral import Arrival, ReferralOutcome, arrive
 from resolvers.session_family import Subject, TokenPair, end_all, end_by_token, exchange, open_family
 from resolvers.token import TokenClaims, TokenInvalid
 from wechat import errors as platform
@@ -37,10 +38,15 @@ class SignedIn:
 
     member: Member
     tokens: TokenPair
+    referral: ReferralOutcome | None = None
 
 
-async def login(deps: Deps, *, code: str, client_ip: str) -> SignedIn:
+async def login(
+    deps: Deps, *, code: str, client_ip: str, referral_token: str | None = None, device_id: str | None = None
+) -> SignedIn:
     """Spend the code of ``wx.login`` and open a session for its person, who joins if this is the first time.
+
+    ``referral_token`` is the invitation that was opened, if one was; what becomes of it never hinders the login.
 
     Raises:
         TooMany: too many logins from this address.
@@ -52,11 +58,12 @@ async def login(deps: Deps, *, code: str, client_ip: str) -> SignedIn:
     now = deps.clock.now()
     await take(deps.redis, "sessionLogin", (LOGINS_BY_ADDRESS, network_of(client_ip)))
     person = await _ask_wechat(deps, code)
+    arrival = Arrival(client_ip=client_ip, device_id=device_id, referral_token=referral_token)
     for _ in range(CREATE_TRIES - 1):
         # Somebody with the same openid or unionid may come between our looking and our writing; then they are found.
         with suppress(IntegrityError):
-            return await _sign_in(deps, person, now)
-    return await _sign_in(deps, person, now)
+            return await _sign_in(deps, person, arrival, now)
+    return await _sign_in(deps, person, arrival, now)
 
 
 async def _ask_wechat(deps: Deps, code: str) -> LoginSession:
@@ -77,7 +84,7 @@ async def _ask_wechat(deps: Deps, code: str) -> LoginSession:
 
 
 @retried
-async def _sign_in(deps: Deps, person: LoginSession, now: datetime) -> SignedIn:
+async def _sign_in(deps: Deps, person: LoginSession, arrival: Arrival, now: datetime) -> SignedIn:
     """One person is one member: found by openid, else by a unionid that has no openid yet, else made."""
     by_openid = await Member.get_or_none(openid=person.openid)
     by_unionid = await Member.get_or_none(unionid=person.unionid) if person.unionid else None
@@ -101,7 +108,8 @@ async def _sign_in(deps: Deps, person: LoginSession, now: datetime) -> SignedIn:
             member.unionid = unionid or member.unionid
         member.session_key_sealed = deps.seal.close(person.session_key, belongs_to=f"member:{member.id}")
         await member.save(update_fields=["openid", "unionid", "session_key_sealed"])
-        return SignedIn(member, await open_family(deps, Subject.MEMBER, member.id, now))
+        referral = await arrive(deps, member.id, arrival, joins=known is None, now=now)
+        return SignedIn(member, await open_family(deps, Subject.MEMBER, member.id, now), referral)
 
 
 async def refresh(deps: Deps, *, refresh_token: str, client_ip: str) -> SignedIn:

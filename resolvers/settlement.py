@@ -21,6 +21,7 @@ from resolvers.mall_exchange import admit_revival
 from resolvers.order_row import note, step
 from resolvers.order_stock import shift
 from resolvers.programme import InForce, tier_table, version
+from resolvers.referral_reward import order_settled
 
 
 async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> None:
@@ -56,6 +57,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
         zone=deps.zone,
         table=await tier_table(now),
     )
+    await order_settled(order, paid_fen=paid_fen, now=now)
 
 
 async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, now: datetime) -> bool:

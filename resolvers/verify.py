@@ -246,6 +246,45 @@ INVARIANTS = (
               AND (refund.amount_fen IS DISTINCT FROM payment.total_fen OR refund.state IS DISTINCT FROM 'succeeded')
         """,
     ),
+    Invariant(
+        name="referral_rewards",
+        promise="a referral reward or goal that was paid gave what it says, one that was taken back took it back, "
+        "any other gave nothing",
+        offenders="""
+            SELECT coalesce(reward.id, points.cause_id, growth.cause_id) AS id, reward.state, reward.points,
+                points.given AS points_given, points.taken AS points_taken, reward.growth, growth.given AS growth_given
+            FROM (
+                SELECT id, member_id, points, growth, state, paid_at IS NOT NULL AS was_paid,
+                    state = 'clawed_back' AS was_taken FROM referral_reward
+                UNION ALL
+                SELECT id, member_id, points, growth, 'unlocked', true, lost_at IS NOT NULL FROM referral_goal
+            ) reward
+            FULL JOIN (
+                SELECT cause_id, member_id, coalesce(sum(amount) FILTER (WHERE kind = 'earn'), 0) AS given,
+                    coalesce(sum(debt_change - amount) FILTER (WHERE kind = 'earn_reversal'), 0) AS taken
+                FROM points_entry WHERE cause_kind IN ('referral', 'referral_goal') GROUP BY 1, 2
+            ) points ON points.cause_id = reward.id AND points.member_id = reward.member_id
+            FULL JOIN (
+                SELECT cause_id, member_id, sum(amount) FILTER (WHERE kind = 'referral') AS given FROM growth_entry
+                WHERE cause_kind IN ('referral', 'referral_goal') GROUP BY 1, 2
+            ) growth ON growth.cause_id = reward.id AND growth.member_id = reward.member_id
+            WHERE coalesce(points.given, 0) IS DISTINCT FROM CASE WHEN reward.was_paid THEN reward.points ELSE 0 END
+               OR coalesce(points.taken, 0) IS DISTINCT FROM CASE WHEN reward.was_taken THEN reward.points ELSE 0 END
+               OR coalesce(growth.given, 0) IS DISTINCT FROM CASE WHEN reward.was_paid THEN reward.growth ELSE 0 END
+        """,
+    ),
+    Invariant(
+        name="referral_goals",
+        promise="who has an unlocked goal has so many friends whose first orders count",
+        offenders="""
+            SELECT goal.id, goal.member_id, goal.friends, coalesce(friend.total, 0) AS friends_counted
+            FROM referral_goal goal
+            LEFT JOIN (SELECT member_id, count(*) AS total FROM referral_reward
+                       WHERE side = 'inviter' AND stage = 'first_order' AND state = 'paid' GROUP BY 1) friend
+                USING (member_id)
+            WHERE goal.lost_at IS NULL AND coalesce(friend.total, 0) < goal.friends
+        """,
+    ),
 )
 
 

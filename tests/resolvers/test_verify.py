@@ -49,6 +49,10 @@ BREAKS = {
     "member_id, item_id, version_id, quantity, points) VALUES ($1, $3, $1, $1, $1, 1, 1)",
     "mall_orders": "UPDATE shop_order SET kind = 'mall' WHERE id = $3",
     "money": "UPDATE shop_order SET state = 'paid' WHERE id = $3",
+    "referral_rewards": "INSERT INTO growth_entry (id, member_id, seq, kind, amount, balance_after, cause_kind, "
+    "cause_id, key, at) VALUES ($1, $1, 1, 'referral', 5, 5, 'referral', $1, 'k', now())",
+    "referral_goals": "INSERT INTO referral_goal (id, member_id, code, friends, points, growth, version_id, "
+    "unlocked_at) SELECT $1, $1, 'one', 1, 0, 0, id, now() FROM programme_version WHERE kind = 'referral' LIMIT 1",
     "refunds": "WITH attempt AS (INSERT INTO payment_attempt (id, order_id, out_trade_no, total_fen, openid, state, "
     "expires_at, polls_done, created_at) VALUES ($1, $3, 't-refunds', 1, 'o', 'succeeded', now(), 0, now())), "
     "paid AS (INSERT INTO payment (id, attempt_id, order_id, transaction_id, total_fen, outcome, recorded_at) "
