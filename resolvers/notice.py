@@ -10,6 +10,7 @@ from models.engine import changed, rows
 from models.ids import new_id
 from resolvers import payment, refund
 from resolvers.deps import Deps
+from resolvers.exception_case import open_case
 from wechat.pay_types import Notice, RefundNotice, Transaction
 
 LEASE = timedelta(seconds=30)
@@ -62,9 +63,18 @@ async def claim_due(deps: Deps, limit: int) -> list[UUID]:
     claimed = await rows(
         "UPDATE payment_notice SET tries = tries + 1, due_at = CASE WHEN tries + 1 < $3 THEN $2::timestamptz END "
         "WHERE id IN (SELECT id FROM payment_notice WHERE due_at <= $1 ORDER BY due_at LIMIT $4 "
-        "FOR UPDATE SKIP LOCKED) RETURNING id",
+        "FOR UPDATE SKIP LOCKED) RETURNING id, notice_id, due_at",
         [now, now + RETRY, MOST_TRIES, limit],
     )
+    for row in claimed:
+        if row["due_at"] is None:
+            await open_case(
+                kind="notice_stuck",
+                key=f"notice_stuck:{row['notice_id']}",
+                order_id=None,
+                details={"notice_id": row["notice_id"]},
+                now=now,
+            )
     return [row["id"] for row in claimed]
 
 

@@ -19,6 +19,7 @@ from models.engine import changed, retried, rows, transaction
 from models.order import Order
 from resolvers import payment, points, stock
 from resolvers.deps import Deps
+from resolvers.exception_case import open_case
 from resolvers.order_row import note, owned, step
 from resolvers.order_stock import shift
 from resolvers.order_write import LineOf, PlacedUnder, placed_under, write_order
@@ -31,6 +32,9 @@ log = structlog.get_logger()
 
 CLOSE_RETRY = timedelta(seconds=60)
 """How long a close that WeChat did not answer waits for its next try."""
+
+CLOSE_STUCK = timedelta(hours=1)
+"""How long after its pay deadline an order that WeChat does not close becomes a person's affair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +205,23 @@ async def close(deps: Deps, *, order_id: UUID, member_id: UUID, reason: CloseRea
             pass
         except WeChatError as error:
             log.warning("close_postponed", order_id=str(order_id), error=error.code)
+            await _tell_if_stuck(deps, order_id, error)
             return
     await _finish_closing(deps, order_id, member_id, [attempt["id"] for attempt in attempts])
+
+
+async def _tell_if_stuck(deps: Deps, order_id: UUID, error: WeChatError) -> None:
+    now = deps.clock.now()
+    async with transaction():
+        order = await Order.get(id=order_id)
+        if now >= order.pay_by + CLOSE_STUCK:
+            await open_case(
+                kind="close_stuck",
+                key=f"close_stuck:{order_id}",
+                order_id=order_id,
+                details={"error": error.code},
+                now=now,
+            )
 
 
 @retried
