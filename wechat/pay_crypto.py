@@ -5,7 +5,6 @@ v1.5 with SHA-256 for both directions, AES-256-GCM for what notifications carry.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -90,7 +89,7 @@ class Keyring:
             raise SignatureInvalid("SIGNATURE_INVALID", "a signature probe")
         try:
             key.verify(base64.b64decode(signature, validate=True), message, padding.PKCS1v15(), hashes.SHA256())
-        except (InvalidSignature, binascii.Error):
+        except (InvalidSignature, ValueError):
             raise SignatureInvalid("SIGNATURE_INVALID", "the signature does not match the content") from None
 
 

@@ -59,12 +59,13 @@ async def cases(kind: str) -> int:
 
 
 async def cancelled_while_paying(member: Buyer, wechat: SandboxControl, sku_id: UUID, *, points: int = 0) -> str:
-    """The number of a payment that is open at WeChat although its order was cancelled: prepay was slow, close failed."""
+    """An order whose payment is open at WeChat although it was cancelled: prepay was slow, and then close failed."""
     order_id = await member.placed(sku_id, points=points)
     await wechat.fault("prepay", "slow", seconds=1)
     paying = asyncio.create_task(member.ask(PAY, id=order_id))
-    while not await attempts(order_id):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not await attempts(order_id):
+            continue
     await wechat.fault("close", "system_error", skip=1, times=2)
     assert (await member.ask(CANCEL, id=order_id))["order"]["state"] == "CLOSED"
     assert (await paying)["code"] == "ORDER_STATE_REFUSED"
