@@ -5,7 +5,7 @@ from uuid import UUID
 
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
-from resolvers import notice, order, payment, points_expiry, referral_reward, refund, tier
+from resolvers import notice, order, payment, points_expiry, referral_reward, refund, replay, session_family, tier
 from resolvers.deps import Deps
 
 
@@ -42,6 +42,18 @@ async def _advance_referral(deps: Deps, referral_id: UUID) -> None:
     await referral_reward.advance(deps, referral_id=referral_id)
 
 
+async def _once(_: Deps, __: int) -> Sequence[None]:
+    return [None]
+
+
+async def _forget_keys(deps: Deps, _: None) -> None:
+    await replay.forget(deps.clock.now())
+
+
+async def _clear_sessions(deps: Deps, _: None) -> None:
+    await session_family.clear_away(deps.clock.now())
+
+
 SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
@@ -52,4 +64,6 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="apply_tier_table", every_s=30, due=tier.due_for_table, do=_apply_table),
     Sweep(name="advance_referrals", every_s=5, due=referral_reward.claim_due, do=_advance_referral),
     Sweep(name="forget_referral_traces", every_s=3_600, due=referral_reward.due_to_forget, do=referral_reward.forget),
+    Sweep(name="forget_idempotency_keys", every_s=600, due=_once, do=_forget_keys),
+    Sweep(name="clear_sessions", every_s=600, due=_once, do=_clear_sessions),
 )

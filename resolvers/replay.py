@@ -5,14 +5,17 @@ waits, and then finds the record of the first.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from loyalty.idempotency import admit_key, admit_replay, fingerprint
-from models.engine import in_transaction
+from models.engine import changed, in_transaction
 from models.idempotency import IdempotencyRecord
 from models.ids import new_id
+
+KEPT = timedelta(days=90)
+"""How long a key is remembered: longer than any client repeats a call."""
 
 
 async def replayed(
@@ -52,4 +55,12 @@ async def remember(
         fingerprint=fingerprint({"operation": operation, **content}),
         result=dict(result),
         at=now,
+    )
+
+
+async def forget(now: datetime, *, at_most: int = 1000) -> int:
+    """Drop records older than ``KEPT``, at most so many; how many were dropped."""
+    return await changed(
+        "DELETE FROM idempotency_record WHERE id IN (SELECT id FROM idempotency_record WHERE at < $1 LIMIT $2)",
+        [now - KEPT, at_most],
     )
