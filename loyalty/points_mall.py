@@ -3,17 +3,18 @@
 Source: docs/rules/points_mall.md
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from loyalty.catalogue import MAX_STOCK
 from loyalty.order import MAX_PAYABLE_FEN, OutOfStock, QuantityInvalid
 from loyalty.points import PointsShort
 from loyalty.pricing import Explanation, PriceSource, PriceStep, Quote, QuotedLine
-from loyalty.programme import Definition, Fields, Reason, invalid
+from loyalty.programme import Definition, Fields, Reason, between, invalid
 from loyalty.refusal import Refusal
 
 MAX_ITEM_POINTS = 100_000_000
@@ -27,6 +28,50 @@ class MallItemKind(StrEnum):
     COUPON = "coupon"
     TIER_TRIAL = "tier_trial"
     CHARITY = "charity"
+
+
+NOT_YET_OFFERED = frozenset({MallItemKind.COUPON, MallItemKind.TIER_TRIAL})
+"""Kinds whose mechanism this version of the store does not have: kept as drafts, refused when they are published."""
+
+
+class MallItemState(StrEnum):
+    """A draft has never been seen; hiding takes it out of the mall, publishing brings it (back)."""
+
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    HIDDEN = "hidden"
+
+
+class MallItemNotFound(Refusal):
+    """No such item, for an operator."""
+
+    code = "MALL_ITEM_NOT_FOUND"
+    zh = "兑换商品不存在"
+    en = "There is no such item."
+
+
+class MallKindUnavailable(Refusal):
+    """Items of this ``kind`` cannot be published yet."""
+
+    code = "MALL_KIND_UNAVAILABLE"
+    zh = "暂不支持上架该类型的兑换商品：{kind}"
+    en = "Items of the kind {kind} cannot be published yet."
+
+
+class MallStockNotCounted(Refusal):
+    """The item has no stock of its own: its SKU's counts, or none does."""
+
+    code = "MALL_STOCK_NOT_COUNTED"
+    zh = "该兑换商品不单独计库存"
+    en = "This item has no stock of its own."
+
+
+class MallPriceChanged(Refusal):
+    """The member agreed to another price; it costs ``points`` and ``cash`` fen in all now."""
+
+    code = "MALL_PRICE_CHANGED"
+    zh = "兑换价格已变化，请重新确认"
+    en = "The price has changed; please confirm it again."
 
 
 class MallItemNotOffered(Refusal):
@@ -184,6 +229,12 @@ def admit_exchange(
         raise PointsShort(available=available_points, wanted=item.points * quantity)
 
 
+def admit_agreed(quote: Quote, *, points: int, cash_fen: int) -> None:
+    """Whether the exchange costs what the member saw, all pieces together. Raises: MallPriceChanged."""
+    if (points, cash_fen) != (quote.points_used, quote.payable_fen):
+        raise MallPriceChanged(points=quote.points_used, cash=quote.payable_fen)
+
+
 def admit_limit(item: MallItem, *, quantity: int, tier_code: str, exchanged_count: int) -> None:
     """Whether a member of that tier may have so many more. Raises: MallLimitReached."""
     limit = item.limit_for(tier_code)
@@ -230,3 +281,53 @@ def admit_return(item: MallItem, *, used: bool) -> None:
     """
     if used or item.kind is MallItemKind.CHARITY:
         raise MallNotReturnable()
+
+
+# What operators make
+
+
+def admit_counting(kind: MallItemKind, *, has_sku: bool, stock: int | None) -> None:
+    """Whether an item may be counted so: goods by their SKU's stock or one of their own, others by their own or not.
+
+    ``stock`` is what it starts with, None: it has none of its own.
+
+    Raises: ProgrammeInvalid, which names ``sku_id`` or ``stock``.
+    """
+    if kind is MallItemKind.GOODS:
+        if has_sku and stock is not None:
+            raise invalid("stock", Reason("does not belong to goods with a SKU", "关联规格的商品不单独设库存"))
+        if not has_sku and stock is None:
+            raise invalid("stock", Reason("is required for goods without a SKU", "未关联规格的实物商品必须设库存"))
+    elif has_sku:
+        raise invalid("sku_id", Reason("belongs to goods", "仅用于实物商品"))
+    if stock is not None and not 0 <= stock <= MAX_STOCK:
+        raise invalid("stock", between(0, MAX_STOCK))
+
+
+def admit_window(*, opens_at: datetime | None, closes_at: datetime | None) -> None:
+    """Whether an item may be offered in this time, closed-open; None is open on that side. Raises: ProgrammeInvalid."""
+    if opens_at is not None and closes_at is not None and closes_at <= opens_at:
+        raise invalid("closes_at", Reason("must be later than opens_at", "必须晚于 opens_at"))
+
+
+def admit_tiers(item: MallItem, known_codes: Collection[str]) -> None:
+    """Whether every tier that the terms name is in the tier table. Raises: ProgrammeInvalid."""
+    named = {f"tier_codes[{at}]": code for at, code in enumerate(item.tier_codes)}
+    named |= {f"tier_limits[{at}].tier_code": code for at, code in enumerate(item.tier_limits)}
+    if item.kind is MallItemKind.TIER_TRIAL and item.target_code is not None:
+        named["target_code"] = item.target_code
+    for path, code in named.items():
+        if code not in known_codes:
+            raise invalid(path, Reason("is not a tier", "不是现有等级"))
+
+
+def admit_same_kind(item: MallItem, wanted: MallItem) -> None:
+    """Whether an item may get these terms: what it gives stays what it is. Raises: ProgrammeInvalid."""
+    if wanted.kind is not item.kind:
+        raise invalid("kind", Reason("stays what it is", "创建后不可更改"))
+
+
+def admit_publish(kind: MallItemKind) -> None:
+    """Whether an item of this kind may be offered. Raises: MallKindUnavailable."""
+    if kind in NOT_YET_OFFERED:
+        raise MallKindUnavailable(kind=kind.value)

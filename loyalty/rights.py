@@ -19,6 +19,8 @@ class Right(StrEnum):
     REFERRAL_READ = "referral.read"
     REFERRAL_PUBLISH = "referral.publish"
     REFERRAL_REVIEW = "referral.review"
+    MALL_READ = "mall.read"
+    MALL_WRITE = "mall.write"
     MEMBER_READ = "member.read"
     MEMBER_WRITE = "member.write"
     ORDER_READ = "order.read"
@@ -43,12 +45,15 @@ class Role(StrEnum):
     FINANCE = "finance"
 
 
-_SEES_THE_SHOP = frozenset({Right.CATALOGUE_READ, Right.TIER_READ, Right.POINTS_READ, Right.CHECK_IN_READ})
+_SEES_THE_SHOP = frozenset(
+    {Right.CATALOGUE_READ, Right.TIER_READ, Right.POINTS_READ, Right.CHECK_IN_READ, Right.MALL_READ}
+)
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.OWNER: frozenset(Right),
     Role.USER_OPERATIONS: _SEES_THE_SHOP
     | {
+        Right.MALL_WRITE,
         Right.MEMBER_READ,
         Right.MEMBER_WRITE,
         Right.ORDER_READ,
@@ -64,6 +69,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.ACTIVITY_OPERATIONS: _SEES_THE_SHOP
     | {
         Right.CATALOGUE_WRITE,
+        Right.MALL_WRITE,
         Right.CHECK_IN_PUBLISH,
         Right.REFERRAL_READ,
         Right.REFERRAL_PUBLISH,

@@ -167,6 +167,8 @@ def _told(value: object) -> object:
         return [_told(one) for one in value]
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
     return str(value) if isinstance(value, UUID) else value
 
 

@@ -6,11 +6,24 @@ from uuid import UUID
 import strawberry
 
 from loyalty import catalogue as rule
+from loyalty.catalogue import StockKind
 from loyalty.rights import Right
 from schema.context import Info
+from schema.enums import describe
 from schema.permissions import require_right
 from schema.refusal import Refusal, refusal_type
 from schema.scalars import IdempotencyKey
+
+describe(
+    StockKind,
+    "Why stock moved.",
+    {
+        StockKind.SUPPLY: "An operator supplied or corrected it; either sign.",
+        StockKind.HOLD: "An order was placed; negative.",
+        StockKind.RELEASE: "An unpaid order was closed; positive.",
+        StockKind.RETURN: "An order was refunded; positive.",
+    },
+)
 
 Key = Annotated[IdempotencyKey, strawberry.argument(description="Made by the client for this one deed.")]
 

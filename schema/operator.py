@@ -15,6 +15,7 @@ from schema import (
     operator_account,
     points,
     points_book,
+    points_mall,
     product,
     refund,
     server_info,
@@ -38,6 +39,7 @@ QUERIES: tuple[type, ...] = (
     member.OperatorQuery,
     points.OperatorQuery,
     points_book.OperatorQuery,
+    points_mall.OperatorQuery,
     tier.OperatorQuery,
 )
 MUTATIONS: tuple[type, ...] = (
@@ -50,6 +52,7 @@ MUTATIONS: tuple[type, ...] = (
     check_in.OperatorMutation,
     points.OperatorMutation,
     points_book.OperatorMutation,
+    points_mall.OperatorMutation,
     tier.OperatorMutation,
 )
 

@@ -5,7 +5,19 @@ import strawberry
 from resolvers.deps import Deps
 from resolvers.session import read_member_token
 from resolvers.token import TokenInvalid
-from schema import category, check_in, member, order, points, points_book, product, server_info, session, tier
+from schema import (
+    category,
+    check_in,
+    member,
+    order,
+    points,
+    points_book,
+    points_mall,
+    product,
+    server_info,
+    session,
+    tier,
+)
 from schema.assembly import build
 from schema.context import Context
 from schema.errors import Unauthenticated
@@ -20,11 +32,13 @@ QUERIES: tuple[type, ...] = (
     member.ShopQuery,
     points.ShopQuery,
     points_book.ShopQuery,
+    points_mall.ShopQuery,
     tier.ShopQuery,
 )
 MUTATIONS: tuple[type, ...] = (
     session.ShopMutation,
     order.ShopMutation,
+    points_mall.ShopMutation,
     check_in.ShopMutation,
     member.ShopMutation,
 )

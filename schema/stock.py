@@ -12,23 +12,11 @@ from models.catalogue import StockEntry as StockEntryRow
 from resolvers import stock as verbs
 from schema.catalogue import CatalogueInvalidRefusal, Key, writer
 from schema.context import Info
-from schema.enums import describe
 from schema.order import OutOfStockRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs
 from schema.refusal import SimpleRefusal
 from schema.sku import OperatorSku, SkuIdArgument
-
-describe(
-    StockKind,
-    "Why stock moved.",
-    {
-        StockKind.SUPPLY: "An operator supplied or corrected it; either sign.",
-        StockKind.HOLD: "An order was placed; negative.",
-        StockKind.RELEASE: "An unpaid order was closed; positive.",
-        StockKind.RETURN: "An order was refunded; positive.",
-    },
-)
 
 
 @strawberry.type(description="One move of the stock of a SKU. The entries of a SKU add up to its `stockLeft`.")

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -151,3 +151,68 @@ def test_impossible_terms_are_refused_with_the_field(definition: dict[str, objec
     with pytest.raises(ProgrammeInvalid) as refused:
         MallItem.parse(definition)
     assert refused.value.data["field"] == field
+
+
+def test_items_are_counted_as_the_page_says() -> None:
+    for row in worked("points_mall.md", "Example: what is counted"):
+        stock = None if row["stock"] == "-" else number(row["stock"])
+        answer = "ok"
+        try:
+            points_mall.admit_counting(MallItemKind(row["kind"]), has_sku=row["SKU"] == "yes", stock=stock)
+        except ProgrammeInvalid as refused:
+            answer = f"`{refused.data['field']}`"
+        assert answer == row["answer"], row
+
+
+def test_a_window_has_some_length() -> None:
+    for opens_at, closes_at in ((None, None), (NOW, None), (None, NOW), (NOW, NOW + timedelta(microseconds=1))):
+        points_mall.admit_window(opens_at=opens_at, closes_at=closes_at)
+    for closes_at in (NOW, NOW - timedelta(microseconds=1)):
+        with pytest.raises(ProgrammeInvalid) as refused:
+            points_mall.admit_window(opens_at=NOW, closes_at=closes_at)
+        assert refused.value.data["field"] == "closes_at"
+
+
+@pytest.mark.parametrize(
+    ("definition", "known", "field"),
+    [
+        (FULL, {"silver"}, "tier_codes[1]"),
+        ({**FULL, "tier_codes": []}, {"silver"}, "tier_limits[0].tier_code"),
+        (TRIAL, {"silver"}, "target_code"),
+    ],
+)
+def test_terms_name_tiers_that_there_are(definition: dict[str, object], known: set[str], field: str) -> None:
+    item = MallItem.parse(definition)
+    points_mall.admit_tiers(item, {"silver", "gold"})
+    with pytest.raises(ProgrammeInvalid) as refused:
+        points_mall.admit_tiers(item, known)
+    assert refused.value.data["field"] == field
+
+
+def test_the_code_of_a_charity_is_no_tier() -> None:
+    points_mall.admit_tiers(MallItem.parse({"kind": "charity", "points": 1, "target_code": "trees"}), set())
+
+
+def test_an_item_stays_of_its_kind() -> None:
+    points_mall.admit_same_kind(ITEM, MallItem.parse({**FULL, "points": 1}))
+    with pytest.raises(ProgrammeInvalid) as refused:
+        points_mall.admit_same_kind(ITEM, MallItem.parse(TRIAL))
+    assert refused.value.data["field"] == "kind"
+
+
+def test_kinds_without_their_mechanism_are_not_published() -> None:
+    for kind in set(MallItemKind) - points_mall.NOT_YET_OFFERED:
+        points_mall.admit_publish(kind)
+    for kind in points_mall.NOT_YET_OFFERED:
+        with pytest.raises(points_mall.MallKindUnavailable) as refused:
+            points_mall.admit_publish(kind)
+        assert refused.value.data == {"kind": kind.value}
+
+
+def test_an_exchange_costs_what_the_member_agreed_to() -> None:
+    quote = points_mall.quote_exchange(ITEM, sku_id=SKU, quantity=2)
+    points_mall.admit_agreed(quote, points=1_000, cash_fen=2_000)
+    for points, cash_fen in ((999, 2_000), (1_000, 1_999), (500, 1_000)):
+        with pytest.raises(points_mall.MallPriceChanged) as refused:
+            points_mall.admit_agreed(quote, points=points, cash_fen=cash_fen)
+        assert refused.value.data == {"points": 1_000, "cash": 2_000}
