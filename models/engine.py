@@ -160,6 +160,12 @@ async def rows(sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
     return result
 
 
+async def script(sql: str) -> None:
+    """Run several statements, separated by semicolons, outside any transaction; nothing is bound into them."""
+    async with _client().acquire_connection() as connection:
+        await translated(connection.execute(sql, timeout=None))
+
+
 async def changed(sql: str, values: Sequence[object] = ()) -> int:
     """How many rows an ``UPDATE`` or ``DELETE`` changed."""
     assert sql.lstrip().upper().startswith(("UPDATE", "DELETE")), "only updates and deletes count their rows"
