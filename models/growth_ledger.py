@@ -126,17 +126,18 @@ async def change_tier(
     keep_until: datetime | None,
     version_id: UUID,
     at: datetime,
+    change_id: UUID | None = None,
 ) -> tier.TierChange:
-    """Give the member another tier of their own and write down why."""
+    """Give the member another tier of their own, with a keep period of its own, and write down why."""
     assert in_transaction(), "tiers change under the member's lock"
     found = await rows(
-        "UPDATE membership SET tier_code = $3, tier_since = $4, keep_until = $5 "
+        "UPDATE membership SET tier_code = $3, tier_since = $4, keep_until = $5, keep_due_at = $5, keep_seq = seq "
         "WHERE member_id = $1 AND tier_code = $2 RETURNING seq",
         [member_id, from_code, to_code, at, keep_until],
     )
     assert found, f"the member is not in the tier {from_code}"
     return await tier.TierChange.create(
-        id=new_id(at),
+        id=change_id or new_id(at),
         member_id=member_id,
         from_code=from_code,
         to_code=to_code,

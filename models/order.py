@@ -27,7 +27,7 @@ class Order(Row):
     payable_fen = fields.BigIntField()
     explain: Any = fields.JSONField()
     remark = fields.CharField(max_length=200, default="")
-    tier_code = fields.CharField(max_length=32)
+    tier_code = fields.CharField(max_length=40)
     points_multiplier_bp = fields.IntField()
     tier_version_id: UUID
     tier_version = reference("ProgrammeVersion")

@@ -12,6 +12,7 @@ APPEND_ONLY = (
     "growth_entry",
     "tier_change",
     "protected_day",
+    "points_action",
     "stock_entry",
     "audit_row",
     "order_event",
@@ -35,7 +36,16 @@ CHECKS = {
         "stock_entry_amount_signed": "CASE kind WHEN 'hold' THEN amount < 0 WHEN 'supply' THEN amount <> 0 ELSE amount > 0 END",
     },
     "product": {"product_state_known": "state IN ('draft', 'published', 'hidden')"},
-    "membership": {"membership_growth_not_negative": "growth_value >= 0"},
+    "membership": {
+        "membership_growth_not_negative": "growth_value >= 0",
+        "membership_period_is_decided": "(keep_until IS NULL) = (keep_due_at IS NULL) AND keep_due_at >= keep_until",
+    },
+    "tier_overlay": {
+        "tier_overlay_ends_after_start": "ends_at >= starts_at",
+        "tier_overlay_trial_ends": "manual OR ends_at IS NOT NULL",
+        "tier_overlay_manual_has_reason": "NOT manual OR (reason <> '' AND operator_id IS NOT NULL)",
+        "tier_overlay_closed_is_done": "closed_at IS NULL OR due_at IS NULL",
+    },
     "points_account": {
         "points_account_held_covered": "held >= 0 AND balance >= held",
         "points_account_debt_not_negative": "debt >= 0",
@@ -49,6 +59,13 @@ CHECKS = {
         "points_hold_state_known": "state IN ('pending', 'posted', 'released', 'expired')",
         "points_hold_resolved_once": "(state = 'pending') = (resolved_at IS NULL)",
     },
+    "check_in": {
+        "check_in_counts_positive": "least(cycle_day, streak_days, total_days) >= 1",
+        "check_in_amounts_not_negative": "least(points, growth, price_points, offset_points, offset_growth) >= 0",
+        "check_in_made_up_later": "made_up_on IS NULL OR made_up_on > business_day",
+        "check_in_costs_only_made_up": "made_up_on IS NOT NULL OR greatest(price_points, offset_points, offset_growth) = 0",
+    },
+    "points_action": {"points_action_points_not_negative": "points >= 0"},
     "points_hold_draw": {"points_hold_draw_amount_positive": "amount > 0"},
     "growth_entry": {"growth_entry_balance_not_negative": "balance_after >= 0"},
     "shop_order": {
@@ -122,6 +139,10 @@ INDEXES = (
     "WHERE side = 'inviter' AND stage = 'first_order' AND state = 'paid'",
     "CREATE INDEX referral_reward_paid ON referral_reward (member_id, side, paid_on) WHERE paid_on IS NOT NULL",
     "CREATE UNIQUE INDEX referral_goal_unlocked_once ON referral_goal (member_id, code) WHERE lost_at IS NULL",
+    "CREATE INDEX membership_keep_due ON membership (keep_due_at) WHERE keep_due_at IS NOT NULL",
+    "CREATE INDEX tier_overlay_due ON tier_overlay (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX tier_overlay_open ON tier_overlay (member_id) WHERE closed_at IS NULL",
+    "CREATE UNIQUE INDEX tier_overlay_manual_once ON tier_overlay (member_id) WHERE manual AND closed_at IS NULL",
     "CREATE INDEX sku_on_shelf ON sku (product_id, position, id) WHERE NOT hidden",
 )
 
