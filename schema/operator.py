@@ -18,6 +18,8 @@ from schema import (
     points_mall,
     product,
     refund,
+    referral_programme,
+    referral_review,
     server_info,
     sku,
     stock,
@@ -41,6 +43,8 @@ QUERIES: tuple[type, ...] = (
     points_book.OperatorQuery,
     points_mall.OperatorQuery,
     tier.OperatorQuery,
+    referral_programme.OperatorQuery,
+    referral_review.OperatorQuery,
 )
 MUTATIONS: tuple[type, ...] = (
     operator_account.OperatorMutation,
@@ -54,6 +58,8 @@ MUTATIONS: tuple[type, ...] = (
     points_book.OperatorMutation,
     points_mall.OperatorMutation,
     tier.OperatorMutation,
+    referral_programme.OperatorMutation,
+    referral_review.OperatorMutation,
 )
 
 

@@ -6,10 +6,12 @@ from typing import Annotated, TypeVar
 import strawberry
 
 from resolvers import session as verbs
+from resolvers.referral import MAX_DEVICE_LENGTH
 from resolvers.session_family import TokenPair
 from schema.context import Info
 from schema.member import Member
 from schema.permissions import ForEveryone, ForMembers, require_member
+from schema.referral import ReferralBinding
 from schema.refusal import SimpleRefusal
 
 RefreshTokenArgument = Annotated[
@@ -55,6 +57,9 @@ class SessionLoginPayload(SessionTokens):
     """The tokens and whose they are."""
 
     member: Member = strawberry.field(description="The member who is signed in.")
+    referral: ReferralBinding | None = strawberry.field(
+        description="What became of `referralToken`; null if none was sent."
+    )
 
 
 @strawberry.type(description="A new pair of tokens for the same session.")
@@ -117,10 +122,35 @@ class ShopMutation:
         code: Annotated[
             str, strawberry.argument(description="What `wx.login` gave: up to 128 characters, good for five minutes.")
         ],
+        referral_token: Annotated[
+            str | None,
+            strawberry.argument(
+                description="The invitation that was opened, if one was: what `referralInvitation` gave, or a code. "
+                "It never hinders the login."
+            ),
+        ] = None,
+        device_id: Annotated[
+            str | None,
+            strawberry.argument(
+                description=f"The device, if the client may tell it; up to {MAX_DEVICE_LENGTH} characters, kept as a "
+                "keyed hash for 90 days."
+            ),
+        ] = None,
     ) -> SessionLoginResult:
         """One login."""
-        signed_in = await verbs.login(info.context.deps, code=code, client_ip=info.context.client_ip)
-        return with_tokens(SessionLoginPayload, signed_in.tokens, member=Member.from_row(signed_in.member))
+        signed_in = await verbs.login(
+            info.context.deps,
+            code=code,
+            client_ip=info.context.client_ip,
+            referral_token=referral_token,
+            device_id=device_id,
+        )
+        return with_tokens(
+            SessionLoginPayload,
+            signed_in.tokens,
+            member=Member.from_row(signed_in.member),
+            referral=ReferralBinding.from_outcome(signed_in.referral) if signed_in.referral else None,
+        )
 
     @strawberry.mutation(
         description="Exchange a refresh token for a new pair. For 30 s after its first use it gives the same refresh "

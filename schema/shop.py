@@ -14,6 +14,8 @@ from schema import (
     points_book,
     points_mall,
     product,
+    referral,
+    referral_programme,
     server_info,
     session,
     tier,
@@ -34,6 +36,8 @@ QUERIES: tuple[type, ...] = (
     points_book.ShopQuery,
     points_mall.ShopQuery,
     tier.ShopQuery,
+    referral.ShopQuery,
+    referral_programme.ShopQuery,
 )
 MUTATIONS: tuple[type, ...] = (
     session.ShopMutation,
@@ -41,6 +45,7 @@ MUTATIONS: tuple[type, ...] = (
     points_mall.ShopMutation,
     check_in.ShopMutation,
     member.ShopMutation,
+    referral.ShopMutation,
 )
 
 
