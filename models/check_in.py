@@ -9,7 +9,11 @@ from models.base import Row, reference
 
 
 class CheckIn(Row):
-    """A day on which a member checked in, with the three counts as they stood after it and what it paid."""
+    """A day on which a member checked in, with the three counts as they stand after it and what it paid.
+
+    A day that was made up has ``made_up_on``, the shop day on which that was done, its price, and what was set against
+    its streak rewards because two runs had been paid the same milestone.
+    """
 
     member_id: UUID
     member = reference("Member")
@@ -23,6 +27,10 @@ class CheckIn(Row):
     version_id: UUID
     version = reference("ProgrammeVersion")
     rewards: Any = fields.JSONField()
+    made_up_on = fields.DateField(null=True)
+    price_points = fields.IntField(default=0)
+    offset_points = fields.IntField(default=0)
+    offset_growth = fields.IntField(default=0)
     at = fields.DatetimeField()
 
     class Meta:

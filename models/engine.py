@@ -24,6 +24,7 @@ MODULES = (
     "models.catalogue",
     "models.tier",
     "models.points",
+    "models.points_action",
     "models.check_in",
     "models.order",
     "models.payment",
