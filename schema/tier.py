@@ -1,6 +1,5 @@
 """Tiers 等级: the table members read, where one stands, and how operators publish a new table."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -8,9 +7,8 @@ from uuid import UUID
 import strawberry
 
 from loyalty import tier as rule
-from loyalty.programme import ProgrammeInvalid, Reason, invalid
+from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
-from loyalty.tier_benefit import Benefit, BenefitKind
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from models.tier import GrowthEntry as GrowthEntryRow
 from models.tier import TierChange as TierChangeRow
@@ -32,19 +30,8 @@ from schema.programme import (
 )
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen, IdempotencyKey, Points
+from schema.tier_benefit import AnyBenefit, TierBenefitInput, benefit_definition, benefit_of, benefit_paths
 
-describe(
-    BenefitKind,
-    "What a tier can give besides its discount and its points factor.",
-    {
-        BenefitKind.FREE_SHIPPING: "Free shipping 包邮.",
-        BenefitKind.BIRTHDAY_GIFT: "A birthday gift 生日礼.",
-        BenefitKind.MONTHLY_COUPONS: "Coupons every month 月度券.",
-        BenefitKind.EARLY_ACCESS: "Buying before the others 提前购.",
-        BenefitKind.SERVICE_LINE: "A service line of its own 专属客服.",
-        BenefitKind.EVENT_ACCESS: "Invitations to events 活动邀请.",
-    },
-)
 describe(
     rule.DowngradeMode,
     "How far a member falls who did not keep the tier.",
@@ -80,82 +67,6 @@ describe(
         rule.TierChangeReason.OVERRIDE_ENDED: "A tier set by an operator ended.",
     },
 )
-
-# Benefits, each with figures of its own
-
-
-@strawberry.interface(description="Something a tier gives besides its discount and its points factor.")
-class TierBenefit:
-    """What every benefit says."""
-
-    kind: BenefitKind = strawberry.field(description="Which benefit it is.")
-
-
-@strawberry.type(description="Free shipping 包邮.")
-class FreeShipping(TierBenefit):
-    """From an amount."""
-
-    from_payable: Fen = strawberry.field(description="For orders with this payable amount or more, in fen; 0: always.")
-
-
-@strawberry.type(description="A birthday gift 生日礼: points, or a gift by its code.")
-class BirthdayGift(TierBenefit):
-    """Once a year."""
-
-    points: Points = strawberry.field(description="How many points; 0 if the gift is something else.")
-    gift_code: str | None = strawberry.field(description="The code of the gift, if it is not points.")
-
-
-@strawberry.type(description="Coupons every month 月度券.")
-class MonthlyCoupons(TierBenefit):
-    """A quota."""
-
-    per_month: int = strawberry.field(description="Coupons a month, 1 to 100.")
-    template_code: str = strawberry.field(description="The code of the coupon template.")
-
-
-@strawberry.type(description="Buying before the others 提前购.")
-class EarlyAccess(TierBenefit):
-    """A head start."""
-
-    minutes: int = strawberry.field(description="How many minutes before the others, 1 to 10,080.")
-
-
-@strawberry.type(description="A service line of its own 专属客服.")
-class ServiceLine(TierBenefit):
-    """Whom to call."""
-
-    line_code: str = strawberry.field(description="The code of the service line.")
-
-
-@strawberry.type(description="Invitations to events 活动邀请.")
-class EventAccess(TierBenefit):
-    """Nothing beside the kind."""
-
-
-AnyBenefit = Annotated[
-    FreeShipping | BirthdayGift | MonthlyCoupons | EarlyAccess | ServiceLine | EventAccess,
-    strawberry.union("AnyTierBenefit", description="A benefit with the figures of its kind."),
-]
-
-
-def benefit_of(benefit: Benefit) -> AnyBenefit:
-    """The type that names the figure of the kind."""
-    kind = benefit.kind
-    match kind:
-        case BenefitKind.FREE_SHIPPING:
-            return FreeShipping(kind=kind, from_payable=Fen(benefit.figure))
-        case BenefitKind.BIRTHDAY_GIFT:
-            return BirthdayGift(kind=kind, points=Points(benefit.figure), gift_code=benefit.code)
-        case BenefitKind.MONTHLY_COUPONS:
-            return MonthlyCoupons(kind=kind, per_month=benefit.figure, template_code=benefit.code or "")
-        case BenefitKind.EARLY_ACCESS:
-            return EarlyAccess(kind=kind, minutes=benefit.figure)
-        case BenefitKind.SERVICE_LINE:
-            return ServiceLine(kind=kind, line_code=benefit.code or "")
-        case BenefitKind.EVENT_ACCESS:
-            return EventAccess(kind=kind)
-
 
 # The table
 
@@ -321,55 +232,6 @@ class TierChange:
 # Publishing
 
 
-@strawberry.input(description="Free shipping 包邮.")
-class FreeShippingInput:
-    """From an amount."""
-
-    from_payable: Fen = strawberry.field(description="From this payable amount, 0 (always) to 1,000,000,000 fen.")
-
-
-@strawberry.input(description="A birthday gift 生日礼: points above 0, or the code of a gift.")
-class BirthdayGiftInput:
-    """Once a year."""
-
-    points: Points | None = strawberry.field(default=None, description="0 to 1,000,000 points; 0 unless given.")
-    gift_code: str | None = strawberry.field(default=None, description="The code of the gift, if it is not points.")
-
-
-@strawberry.input(description="Coupons every month 月度券.")
-class MonthlyCouponsInput:
-    """A quota."""
-
-    per_month: int = strawberry.field(description="Coupons a month, 1 to 100.")
-    template_code: str = strawberry.field(description="The code of the coupon template.")
-
-
-@strawberry.input(description="Buying before the others 提前购.")
-class EarlyAccessInput:
-    """A head start."""
-
-    minutes: int = strawberry.field(description="How many minutes before the others, 1 to 10,080.")
-
-
-@strawberry.input(description="A service line of its own 专属客服.")
-class ServiceLineInput:
-    """Whom to call."""
-
-    line_code: str = strawberry.field(description="The code of the service line.")
-
-
-@strawberry.input(one_of=True, description="One benefit: exactly one of the fields is given.")
-class TierBenefitInput:
-    """Each kind with the figures that it has."""
-
-    free_shipping: FreeShippingInput | None = strawberry.field(default=strawberry.UNSET, description="包邮.")
-    birthday_gift: BirthdayGiftInput | None = strawberry.field(default=strawberry.UNSET, description="生日礼.")
-    monthly_coupons: MonthlyCouponsInput | None = strawberry.field(default=strawberry.UNSET, description="月度券.")
-    early_access: EarlyAccessInput | None = strawberry.field(default=strawberry.UNSET, description="提前购.")
-    service_line: ServiceLineInput | None = strawberry.field(default=strawberry.UNSET, description="专属客服.")
-    event_access: bool | None = strawberry.field(default=strawberry.UNSET, description="活动邀请; give `true`.")
-
-
 @strawberry.input(description="One tier of a table to publish.")
 class TierLevelInput:
     """One row of the table."""
@@ -418,7 +280,7 @@ def _definition(table: TierTableInput) -> dict[str, object]:
             {
                 **definition_of(level),
                 "benefits": [
-                    _benefit(benefit, f"levels[{at}].benefits[{place}]")
+                    benefit_definition(benefit, f"levels[{at}].benefits[{place}]")
                     for place, benefit in enumerate(level.benefits or ())
                 ],
             }
@@ -427,45 +289,11 @@ def _definition(table: TierTableInput) -> dict[str, object]:
     }
 
 
-def _benefit(given: TierBenefitInput, path: str) -> dict[str, object]:
-    if given.free_shipping:
-        return {"kind": "free_shipping", "figure": given.free_shipping.from_payable}
-    if given.birthday_gift:
-        gift = given.birthday_gift
-        return {"kind": "birthday_gift", "figure": gift.points, "code": gift.gift_code}
-    if given.monthly_coupons:
-        coupons = given.monthly_coupons
-        return {"kind": "monthly_coupons", "figure": coupons.per_month, "code": coupons.template_code}
-    if given.early_access:
-        return {"kind": "early_access", "figure": given.early_access.minutes}
-    if given.service_line:
-        return {"kind": "service_line", "code": given.service_line.line_code}
-    if not given.event_access:
-        raise invalid(f"{path}.eventAccess", Reason("must be true", "须为 true"))
-    return {"kind": "event_access"}
-
-
-_FIGURES: Mapping[str, tuple[str, str]] = {
-    "free_shipping": ("fromPayable", ""),
-    "birthday_gift": ("points", "giftCode"),
-    "monthly_coupons": ("perMonth", "templateCode"),
-    "early_access": ("minutes", ""),
-    "service_line": ("", "lineCode"),
-    "event_access": ("", ""),
-}
-
-
 def _benefit_paths(table: TierTableInput) -> dict[str, str]:
-    """Where the API has what the rule calls ``kind``, ``figure`` and ``code`` of a benefit."""
     paths: dict[str, str] = {}
     for at, level in enumerate(table.levels):
         for place, benefit in enumerate(level.benefits or ()):
-            path = f"levels[{at}].benefits[{place}]"
-            kind = str(_benefit(benefit, path)["kind"])
-            first, *rest = kind.split("_")
-            name = f"{path}.{first}{''.join(word.capitalize() for word in rest)}"
-            figure, code = _FIGURES[kind]
-            paths |= {f"{path}.kind": name, f"{path}.figure": f"{name}.{figure}", f"{path}.code": f"{name}.{code}"}
+            paths |= benefit_paths(benefit, f"levels[{at}].benefits[{place}]")
     return paths
 
 
