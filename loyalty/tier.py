@@ -3,7 +3,7 @@
 Source: docs/rules/tier.md
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -34,6 +34,7 @@ class TierChangeReason(StrEnum):
     GROWTH = "growth"
     REFUND = "refund"
     PERIOD_END = "period_end"
+    PERIOD_KEPT = "period_kept"
     TABLE_PUBLISHED = "table_published"
     TRIAL_STARTED = "trial_started"
     TRIAL_ENDED = "trial_ended"
@@ -219,6 +220,38 @@ def growth_for(table: TierTable, paid_fen: int) -> int:
     """The growth value of a settled order of ``paid_fen``, rounded down once over the order."""
     assert 0 <= paid_fen <= MAX_FEN, f"amount {paid_fen} is out of bounds"
     return paid_fen * table.growth_points // table.growth_per_fen
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthLine:
+    """One entry of a growth ledger: which cause, how much, and why."""
+
+    cause: Hashable
+    amount: int
+    kind: GrowthEntryKind
+
+
+def left_of_cause(lines: Sequence[GrowthLine], cause: Hashable) -> int:
+    """What is left of the growth value that ``cause`` gave, for a refund to take back. ``lines`` oldest first.
+
+    A reversal took from its own cause. What the end of a keep period or a correction took was the oldest growth, so
+    that a refund never takes it a second time.
+    """
+    layers: list[tuple[Hashable, int]] = []
+    for line in lines:
+        if line.amount > 0:
+            layers.append((line.cause, line.amount))
+            continue
+        to_take = -line.amount
+        own_only = line.kind is GrowthEntryKind.EARN_REVERSAL
+        left: list[tuple[Hashable, int]] = []
+        for layer_cause, amount in layers:
+            taken = min(amount, to_take) if not own_only or layer_cause == line.cause else 0
+            to_take -= taken
+            if amount > taken:
+                left.append((layer_cause, amount - taken))
+        layers = left
+    return sum(amount for layer_cause, amount in layers if layer_cause == cause)
 
 
 def tier_for(table: TierTable, growth: int) -> TierLevel:

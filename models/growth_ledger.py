@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from loyalty.tier import GrowthEntryKind, TierChangeReason
+from loyalty.tier import GrowthEntryKind, GrowthLine, TierChangeReason, left_of_cause
 from models import tier
 from models.engine import in_transaction, rows
 from models.ids import new_id
@@ -26,9 +26,8 @@ SELECT $1, $2, seq, $3, $4, growth_value, $5, $6, $7, $8, $9 FROM moved
 RETURNING id, seq, balance_after
 """
 
-_LEFT_OF = """
-SELECT COALESCE(sum(amount), 0)::bigint AS amount FROM growth_entry
-WHERE member_id = $1 AND cause_id = $2 AND kind IN ('earn', 'referral', 'earn_reversal')
+_LINES = """
+SELECT cause_id, amount, kind FROM growth_entry WHERE member_id = $1 ORDER BY seq
 """
 
 _OWN_CHANGES = """
@@ -43,7 +42,7 @@ SELECT change.to_code, change.reason, (change.inputs->>'threshold')::bigint AS t
         )
     ), 0)::bigint AS backing
 FROM tier_change change
-WHERE change.member_id = $1 AND change.reason IN ('growth', 'table_published', 'period_end')
+WHERE change.member_id = $1 AND change.reason IN ('growth', 'table_published', 'period_end', 'period_kept')
 ORDER BY change.growth_seq, change.id
 """
 
@@ -84,9 +83,12 @@ async def append(
 
 
 async def left_of(member_id: UUID, cause_id: UUID) -> int:
-    """What a cause earned, less what was taken back of it."""
-    amount: int = (await rows(_LEFT_OF, [member_id, cause_id]))[0]["amount"]
-    return amount
+    """What is left of what a cause gave: less what was taken back, and what ends of keep periods took."""
+    lines = [
+        GrowthLine(row["cause_id"], row["amount"], GrowthEntryKind(row["kind"]))
+        for row in await rows(_LINES, [member_id])
+    ]
+    return left_of_cause(lines, cause_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

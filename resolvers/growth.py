@@ -9,17 +9,19 @@ from uuid import UUID
 
 from loyalty.tier import (
     GrowthEntryKind,
-    TierChange,
     TierChangeReason,
     TierTable,
     after_growth,
     after_refund,
-    period_end,
 )
 from models import growth_ledger as ledger
 from models.growth_ledger import OwnChange
 from models.tier import GrowthEntry, Membership
 from resolvers.programme import InForce
+from resolvers.tier_move import follow
+from resolvers.tier_period import settle_period
+
+_PERIOD_ENDED = (TierChangeReason.PERIOD_END, TierChangeReason.PERIOD_KEPT)
 
 
 async def grow(
@@ -41,6 +43,7 @@ async def grow(
     assert amount >= 0, f"growth of {amount}"
     if amount == 0:
         return None
+    await settle_period(member_id, now=now, zone=zone)
     entry = await ledger.append(
         member_id,
         amount=amount,
@@ -55,6 +58,8 @@ async def grow(
         membership = await Membership.get(member_id=member_id)
         change = after_growth(table.rules, current_code=membership.tier_code, growth=entry.balance_after)
         await follow(member_id, change, now=now, zone=zone, table=table)
+        # Growth within the grace may have saved the period that ended.
+        await settle_period(member_id, now=now, zone=zone)
     return entry
 
 
@@ -73,6 +78,7 @@ async def reverse_growth(
     The tier falls only if its upgrade rested on the refunded orders. Returns None when there was nothing to take, or
     the key has its entry already.
     """
+    await settle_period(member_id, now=now, zone=zone)
     membership = await Membership.get(member_id=member_id)
     amount = min(await ledger.left_of(member_id, cause_id), membership.growth_value)
     if amount <= 0:
@@ -110,7 +116,7 @@ async def _fall(
 
 def _since_period(changes: Sequence[OwnChange]) -> tuple[str | None, Sequence[OwnChange]]:
     """The tier in which the last ended keep period left the member, and the rises since."""
-    ends = [at for at, change in enumerate(changes) if change.reason is TierChangeReason.PERIOD_END]
+    ends = [at for at, change in enumerate(changes) if change.reason in _PERIOD_ENDED]
     if not ends:
         return None, changes
     return changes[ends[-1]].to_code, changes[ends[-1] + 1 :]
@@ -119,28 +125,3 @@ def _since_period(changes: Sequence[OwnChange]) -> tuple[str | None, Sequence[Ow
 def _highest(table: TierTable, codes: Sequence[str | None]) -> str | None:
     known = [code for code in codes if code is not None and table.find(code)]
     return max(known, key=table.rank, default=None)
-
-
-async def follow(
-    member_id: UUID,
-    change: TierChange | None,
-    *,
-    now: datetime,
-    zone: tzinfo,
-    table: InForce[TierTable],
-    **inputs: int | str | None,
-) -> None:
-    """Carry out a decided change of tier, if there is one, and keep what decided it."""
-    if change is None:
-        return
-    level = table.rules.level(change.to_code)
-    await ledger.change_tier(
-        member_id,
-        from_code=change.from_code,
-        to_code=change.to_code,
-        reason=change.reason,
-        inputs={"growth": change.growth, "threshold": level.threshold, **inputs},
-        keep_until=period_end(level, started_at=now, zone=zone),
-        version_id=table.version_id,
-        at=now,
-    )

@@ -10,8 +10,9 @@ from models.engine import retried, rows, transaction
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.tier import GrowthEntry, Membership, TierChange
 from resolvers.deps import Deps
-from resolvers.growth import follow
 from resolvers.programme import tier_table
+from resolvers.tier_move import follow
+from resolvers.tier_period import settle_period
 
 GROWTH_NEWEST = Keyset("growth.newest", (Key("seq", int),))
 CHANGES_NEWEST = Keyset("tier_change.newest", (Key("id", UUID),))
@@ -59,6 +60,7 @@ async def apply_tier_table(deps: Deps, *, member_id: UUID) -> bool:
     """Carry out the table in force for one member; False when it changes nothing. Harmless to repeat."""
     now = deps.clock.now()
     async with transaction(member_id):
+        await settle_period(member_id, now=now, zone=deps.zone)
         table = await tier_table(now)
         row = await Membership.get(member_id=member_id)
         change = after_publish(table.rules, current_code=row.tier_code, growth=row.growth_value)

@@ -60,6 +60,7 @@ describe(
         rule.TierChangeReason.GROWTH: "The growth value reached the tier.",
         rule.TierChangeReason.REFUND: "The orders that the tier rested on were refunded.",
         rule.TierChangeReason.PERIOD_END: "The keep period ended without enough growth value.",
+        rule.TierChangeReason.PERIOD_KEPT: "The keep period ended with enough growth value, and another one began.",
         rule.TierChangeReason.TABLE_PUBLISHED: "A new tier table came into force.",
         rule.TierChangeReason.TRIAL_STARTED: "A tier trial started.",
         rule.TierChangeReason.TRIAL_ENDED: "A tier trial ended.",

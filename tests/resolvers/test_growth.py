@@ -15,8 +15,9 @@ from models.ids import new_id
 from models.tier import GrowthEntry, Membership
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.growth import follow, grow
+from resolvers.growth import grow
 from resolvers.programme import tier_table
+from resolvers.tier_move import follow
 from tests.doors import make_member
 from tests.rulebook import LEVELS, buys, refunds, tiers
 
