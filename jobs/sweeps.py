@@ -5,7 +5,18 @@ from uuid import UUID
 
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
-from resolvers import notice, order, payment, points_expiry, referral_reward, refund, replay, session_family, tier
+from resolvers import (
+    notice,
+    order,
+    payment,
+    points_expiry,
+    referral_reward,
+    refund,
+    replay,
+    session_family,
+    tier,
+    tier_period,
+)
 from resolvers.deps import Deps
 
 
