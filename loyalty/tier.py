@@ -84,6 +84,14 @@ class TierOverrideInvalid(Refusal):
     en = "A manual tier needs a reason of 1 to 200 characters, and an end that lies ahead."
 
 
+class TierOverrideNone(Refusal):
+    """No tier is set by hand for such a member now."""
+
+    code = "TIER_OVERRIDE_NONE"
+    zh = "该会员当前没有手动设置的等级"
+    en = "No tier is set by hand for that member now."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierLevel:
     """One tier: reached at ``threshold`` growth value exactly.
@@ -437,7 +445,14 @@ def admit_override(
 ) -> None:
     """Whether an operator may set a tier by hand. Raises: TierNotFound, TierOverrideInvalid."""
     table.level(tier_code)
-    if not 1 <= len(reason.strip()) <= 200 or (ends_at is not None and ends_at <= now):
+    admit_override_reason(reason)
+    if ends_at is not None and ends_at <= now:
+        raise TierOverrideInvalid()
+
+
+def admit_override_reason(reason: str) -> None:
+    """Whether that is a reason, for setting a tier by hand or taking it back. Raises: TierOverrideInvalid."""
+    if not 1 <= len(reason.strip()) <= 200:
         raise TierOverrideInvalid()
 
 
