@@ -42,8 +42,8 @@ WHERE last.member_id = $1 ORDER BY last.business_day DESC LIMIT 1
 
 _GATE = """
 INSERT INTO check_in (id, member_id, business_day, cycle_started_on, cycle_day, streak_days, total_days, points, growth,
-    version_id, rewards, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12)
+    version_id, rewards, at, price_points, offset_points, offset_growth)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, 0, 0, 0)
 ON CONFLICT (member_id, business_day) DO NOTHING RETURNING id
 """
 
