@@ -14,6 +14,7 @@ class Right(StrEnum):
     POINTS_READ = "points.read"
     POINTS_PUBLISH = "points.publish"
     POINTS_ADJUST = "points.adjust"
+    POINTS_REWARD = "points.reward"
     CHECK_IN_READ = "check_in.read"
     CHECK_IN_PUBLISH = "check_in.publish"
     REFERRAL_READ = "referral.read"
@@ -23,6 +24,7 @@ class Right(StrEnum):
     MALL_WRITE = "mall.write"
     MEMBER_READ = "member.read"
     MEMBER_WRITE = "member.write"
+    MEMBER_CODE_RESOLVE = "member.code_resolve"
     ORDER_READ = "order.read"
     ORDER_CANCEL = "order.cancel"
     ORDER_REFUND = "order.refund"
@@ -60,6 +62,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.TIER_PUBLISH,
         Right.POINTS_PUBLISH,
         Right.POINTS_ADJUST,
+        Right.POINTS_REWARD,
         Right.CHECK_IN_PUBLISH,
         Right.REFERRAL_READ,
         Right.REFERRAL_PUBLISH,
@@ -69,6 +72,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.ACTIVITY_OPERATIONS: _SEES_THE_SHOP
     | {
         Right.CATALOGUE_WRITE,
+        Right.POINTS_REWARD,
         Right.MALL_WRITE,
         Right.CHECK_IN_PUBLISH,
         Right.REFERRAL_READ,
@@ -79,7 +83,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     },
     Role.DATA_OPERATIONS: _SEES_THE_SHOP
     | {Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ, Right.REFERRAL_READ},
-    Role.STAFF: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.ORDER_READ},
+    Role.STAFF: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.MEMBER_CODE_RESOLVE, Right.ORDER_READ},
     Role.SUPPORT: _SEES_THE_SHOP
     | {Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_CANCEL, Right.ORDER_REFUND, Right.PAYMENT_READ},
     Role.FINANCE: _SEES_THE_SHOP

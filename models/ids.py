@@ -31,6 +31,11 @@ def new_bytes(nbytes: int) -> bytes:
     return secrets.token_bytes(nbytes)
 
 
+def new_digits(count: int) -> str:
+    """So many random decimal digits, for what a till scans or a person types."""
+    return f"{secrets.randbelow(10**count):0{count}d}"
+
+
 def jitter(most_s: float) -> float:
     """A chance wait of 0 to ``most_s`` seconds, so that what collided does not collide again."""
     return secrets.randbelow(1_000_001) * most_s / 1_000_000

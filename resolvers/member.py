@@ -17,6 +17,7 @@ from resolvers import balance, check_in, tier
 from resolvers.balance import Balance
 from resolvers.check_in import CheckInToday
 from resolvers.deps import Deps
+from resolvers.member_profile import reward_completed_profile
 from resolvers.programme import all_in_force, tier_table
 from resolvers.replay import remember, replayed
 from resolvers.tier import Standing
@@ -24,8 +25,10 @@ from resolvers.tier import Standing
 NEWEST = Keyset("member.newest", (Key("id", UUID),))
 
 _HOME = """
-SELECT member.id, member.nickname, member.avatar_url, member.created_at, membership.growth_value, membership.tier_code,
-    membership.tier_since, membership.keep_until, account.balance, account.held, account.debt,
+SELECT member.id, member.nickname, member.avatar_url, member.birthday, member.birthday_changed_on, member.personalised,
+    ARRAY(SELECT jsonb_array_elements_text(member.marketing_topics)) AS marketing_topics, member.created_at,
+    membership.growth_value, membership.tier_code, membership.tier_since, membership.keep_until,
+    account.balance, account.held, account.debt,
     (SELECT count(*) FROM shop_order WHERE member_id = $1 AND state = 'unpaid') AS unpaid_orders,
     (SELECT count(*) FROM shop_order WHERE member_id = $1 AND state = 'refunding') AS refunding_orders
 FROM member JOIN membership ON membership.member_id = member.id JOIN points_account account
@@ -100,7 +103,14 @@ async def home(deps: Deps, *, member_id: UUID) -> Home:
     lots = (await balance.open_lots_of([member_id])).get(member_id, ())
     return Home(
         member=Member(
-            id=row["id"], nickname=row["nickname"], avatar_url=row["avatar_url"], created_at=row["created_at"]
+            id=row["id"],
+            nickname=row["nickname"],
+            avatar_url=row["avatar_url"],
+            birthday=row["birthday"],
+            birthday_changed_on=row["birthday_changed_on"],
+            personalised=row["personalised"],
+            marketing_topics=row["marketing_topics"],
+            created_at=row["created_at"],
         ),
         standing=tier.standing(
             Membership(
@@ -141,5 +151,6 @@ async def update(
         if avatar_url is not None:
             member.avatar_url = admit_avatar(avatar_url)
         await member.save(update_fields=["nickname", "avatar_url"])
+        await reward_completed_profile(member, now=now, zone=deps.zone)
         await remember(member_id, key=idempotency_key, operation="memberUpdate", content=content, result={}, now=now)
         return member

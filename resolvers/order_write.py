@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from loyalty.order import OrderKind, OrderState, order_number, pay_deadline
@@ -13,6 +13,7 @@ from loyalty.shop_time import business_day
 from loyalty.tier import TierLevel, TierTable
 from models.engine import in_transaction
 from models.ids import new_id
+from models.member import Member
 from models.order import Order, OrderLine
 from resolvers.deps import Deps
 from resolvers.member import tier_terms
@@ -22,11 +23,12 @@ from resolvers.programme import InForce, points_programme, tier_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedUnder:
-    """The member's tier and the versions of the rules that an order keeps for its life."""
+    """The member's tier and the versions of the rules that an order keeps for its life, and the birthday boosts see."""
 
     tier: TierLevel
     tier_version: InForce[TierTable]
     programme: InForce[PointsProgramme]
+    birthday: date | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ async def placed_under(member_id: UUID, now: datetime) -> PlacedUnder:
         tier=await tier_terms(member_id, table.rules, now),
         tier_version=table,
         programme=await points_programme(now),
+        birthday=(await Member.get(id=member_id)).birthday,
     )
 
 
@@ -64,7 +67,7 @@ async def write_order(
     order_id = new_id(now)
     day = business_day(now, deps.zone)
     pay_by = pay_deadline(now, deps.pay_window)
-    occasion = BoostOccasion(day=day, tier_code=under.tier.code)
+    occasion = BoostOccasion(day=day, birthday=under.birthday, tier_code=under.tier.code)
     order = await Order.create(
         id=order_id,
         number=order_number(day, order_id),
