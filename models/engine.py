@@ -84,6 +84,8 @@ async def database(url: str, *, pool_size: int = 10) -> AsyncIterator[TortoiseCo
         Tortoise.init(config=tortoise_config(url, pool_size=pool_size), _enable_global_fallback=True)
     )
     try:
+        # Now and not at the first statement: several tasks that come first at once would each make a pool.
+        await translated(_client().create_connection(with_db=True))
         yield context
     finally:
         await Tortoise.close_connections()
@@ -111,8 +113,6 @@ async def transaction(*members: UUID) -> AsyncIterator[None]:
     """
     assert not in_transaction(), "one verb has one transaction"
     pooled = _client()
-    if pooled._pool is None:
-        await translated(pooled.create_connection(with_db=True))
     pool = pooled._pool
     wrapper = _TransactionClient(pooled)
     wrapper._connection = await pool.acquire()
@@ -183,8 +183,6 @@ def pool_counts() -> tuple[int, int]:
 async def migrate() -> list[str]:
     """Apply what is pending, under a lock so that only one process does it. Returns the names applied."""
     client = _client()
-    if client._pool is None:
-        await translated(client.create_connection(with_db=True))
     async with client._pool.acquire() as connection:
         await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         try:
