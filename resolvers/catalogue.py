@@ -17,8 +17,8 @@ from models.catalogue import Category, Product, ProductMedia, Sku
 from models.engine import rows
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from resolvers.deps import Deps
-from resolvers.member import tier_terms
 from resolvers.programme import tier_table
+from resolvers.tier import standings_at
 
 ON_SALE = Keyset("product.on_sale", (Key("published_at", datetime), Key("id", UUID)))
 """As members see products: what went on sale last comes first."""
@@ -78,8 +78,11 @@ async def tiers_of(deps: Deps, member_ids: Sequence[UUID]) -> Mapping[UUID, Tier
     """What each member's tier takes off the list price now."""
     now = deps.clock.now()
     table = (await tier_table(now)).rules
-    levels = {member_id: await tier_terms(member_id, table, now) for member_id in member_ids}
-    return {member_id: TierTerms(code=level.code, discount_bp=level.discount_bp) for member_id, level in levels.items()}
+    found = await standings_at(member_ids, table, now)
+    return {
+        member_id: TierTerms(code=one.applies.code, discount_bp=one.applies.discount_bp)
+        for member_id, one in found.items()
+    }
 
 
 # For operators

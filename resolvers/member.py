@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from loyalty.member import admit_avatar, admit_nickname
-from loyalty.tier import TierChangeReason, TierLevel, TierTable, after_publish, effective
+from loyalty.tier import TierChangeReason, TierLevel, TierTable
 from models.engine import in_transaction, retried, rows, transaction
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
@@ -21,16 +21,18 @@ from resolvers.member_profile import reward_completed_profile
 from resolvers.programme import all_in_force, tier_table
 from resolvers.replay import remember, replayed
 from resolvers.tier import Standing
+from resolvers.tier_overlay import RUNNING
 
 NEWEST = Keyset("member.newest", (Key("id", UUID),))
 
-_HOME = """
+_HOME = f"""
 SELECT member.id, member.nickname, member.avatar_url, member.birthday, member.birthday_changed_on, member.personalised,
     ARRAY(SELECT jsonb_array_elements_text(member.marketing_topics)) AS marketing_topics, member.created_at,
     membership.growth_value, membership.tier_code, membership.tier_since, membership.keep_until,
-    account.balance, account.held, account.debt,
+    membership.keep_due_at, account.balance, account.held, account.debt,
     (SELECT count(*) FROM shop_order WHERE member_id = $1 AND state = 'unpaid') AS unpaid_orders,
-    (SELECT count(*) FROM shop_order WHERE member_id = $1 AND state = 'refunding') AS refunding_orders
+    (SELECT count(*) FROM shop_order WHERE member_id = $1 AND state = 'refunding') AS refunding_orders,
+    {RUNNING}
 FROM member JOIN membership ON membership.member_id = member.id JOIN points_account account
     ON account.member_id = member.id
 WHERE member.id = $1
@@ -65,12 +67,10 @@ async def membership(member_id: UUID) -> Membership:
 async def tier_terms(member_id: UUID, table: TierTable, now: datetime) -> TierLevel:
     """The level of ``table`` whose discount, points factor and benefits apply to the member at ``now``.
 
-    A table that has come into force since the member was last seen counts already.
+    A table that has come into force since the member was last seen counts already, and so do a trial and a tier set
+    by hand.
     """
-    standing = await Membership.get(member_id=member_id)
-    change = after_publish(table, current_code=standing.tier_code, growth=standing.growth_value)
-    own_code = change.to_code if change else standing.tier_code
-    return effective(table, own_code=own_code, overlays=(), now=now)
+    return (await tier.standings_at([member_id], table, now))[member_id].applies
 
 
 async def by_ids(deps: Deps, member_ids: Sequence[UUID]) -> Mapping[UUID, Member]:
@@ -98,7 +98,7 @@ class Home:
 async def home(deps: Deps, *, member_id: UUID) -> Home:
     """All of it in four statements, however much the member has done."""
     now = deps.clock.now()
-    row = (await rows(_HOME, [member_id]))[0]
+    row = (await rows(_HOME, [member_id, now]))[0]
     in_force = await all_in_force(now)
     lots = (await balance.open_lots_of([member_id])).get(member_id, ())
     return Home(
@@ -112,16 +112,7 @@ async def home(deps: Deps, *, member_id: UUID) -> Home:
             marketing_topics=row["marketing_topics"],
             created_at=row["created_at"],
         ),
-        standing=tier.standing(
-            Membership(
-                member_id=row["id"],
-                growth_value=row["growth_value"],
-                tier_code=row["tier_code"],
-                tier_since=row["tier_since"],
-                keep_until=row["keep_until"],
-            ),
-            in_force.tier.rules,
-        ),
+        standing=tier.standing(row, in_force.tier.rules, now),
         balance=balance.balance_of(balance=row["balance"], held=row["held"], debt=row["debt"], lots=lots, now=now),
         check_in=await check_in.today(deps, member_id=member_id, in_force=in_force.check_in),
         unpaid_orders=row["unpaid_orders"],

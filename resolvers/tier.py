@@ -3,46 +3,73 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from loyalty.tier import Progress, TierTable, after_publish, progress
+from loyalty.tier import Progress, TierLevel, TierOverlay, TierTable, after_publish, effective, progress
 from models.engine import retried, rows, transaction
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.tier import GrowthEntry, Membership, TierChange
 from resolvers.deps import Deps
 from resolvers.programme import tier_table
 from resolvers.tier_move import follow
+from resolvers.tier_overlay import RUNNING, read_running
 from resolvers.tier_period import settle_period
 
 GROWTH_NEWEST = Keyset("growth.newest", (Key("seq", int),))
 CHANGES_NEWEST = Keyset("tier_change.newest", (Key("id", UUID),))
 
 
+_STANDINGS = f"""
+SELECT member_id, growth_value, tier_code, tier_since, keep_until, keep_due_at, {RUNNING}
+FROM membership WHERE member_id = ANY($1::uuid[])
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a member stands by the table in force, whether or not that table was carried out for them yet."""
+    """Where a member stands by the table in force, whether or not that table was carried out for them yet.
+
+    ``progress`` is that of the member's own tier. ``applies`` is the tier whose benefits apply: a manual one or a
+    trial of ``overlays`` may lie over it. ``grace_until`` is set while a period that ended may still be saved.
+    """
 
     growth_value: int
     since: datetime
     keep_until: datetime | None
+    grace_until: datetime | None
     progress: Progress
+    applies: TierLevel
+    overlays: Sequence[TierOverlay]
 
 
-def standing(row: Membership, table: TierTable) -> Standing:
-    """The standing that a membership means under a table."""
-    change = after_publish(table, current_code=row.tier_code, growth=row.growth_value)
+def standing(row: Mapping[str, Any], table: TierTable, now: datetime) -> Standing:
+    """The standing that a membership means under a table; a row has the columns of membership and ``RUNNING``."""
+    change = after_publish(table, current_code=row["tier_code"], growth=row["growth_value"])
+    own_code = change.to_code if change else row["tier_code"]
+    overlays = read_running(row["overlays"])
+    in_grace = row["keep_until"] is not None and row["keep_until"] < row["keep_due_at"]
     return Standing(
-        growth_value=row.growth_value,
-        since=row.tier_since,
-        keep_until=row.keep_until,
-        progress=progress(table, row.growth_value, change.to_code if change else row.tier_code),
+        growth_value=row["growth_value"],
+        since=row["tier_since"],
+        keep_until=row["keep_until"],
+        grace_until=row["keep_due_at"] if in_grace else None,
+        progress=progress(table, row["growth_value"], own_code),
+        applies=effective(table, own_code=own_code, overlays=overlays, now=now),
+        overlays=overlays,
     )
 
 
+async def standings_at(member_ids: Sequence[UUID], table: TierTable, now: datetime) -> Mapping[UUID, Standing]:
+    """Where these members stand by a table, in one statement."""
+    found = await rows(_STANDINGS, [sorted(set(member_ids)), now])
+    return {row["member_id"]: standing(row, table, now) for row in found}
+
+
 async def standings(deps: Deps, member_ids: Sequence[UUID]) -> Mapping[UUID, Standing]:
-    """Where these members stand, in two statements."""
-    table = (await tier_table(deps.clock.now())).rules
-    return {row.member_id: standing(row, table) for row in await Membership.filter(member_id__in=member_ids)}
+    """Where these members stand now, in two statements."""
+    now = deps.clock.now()
+    return await standings_at(member_ids, (await tier_table(now)).rules, now)
 
 
 async def growth_history(deps: Deps, *, member_id: UUID, page: Page) -> Slice[GrowthEntry]:
