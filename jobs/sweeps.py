@@ -15,6 +15,7 @@ from resolvers import (
     replay,
     session_family,
     tier,
+    tier_overlay,
     tier_period,
 )
 from resolvers.deps import Deps
@@ -49,6 +50,10 @@ async def _end_periods(deps: Deps, member_id: UUID) -> None:
     await tier_period.end_periods(deps, member_id=member_id)
 
 
+async def _settle_overlays(deps: Deps, member_id: UUID) -> None:
+    await tier_overlay.settle(deps, member_id=member_id)
+
+
 async def _expire(deps: Deps, member_id: UUID) -> None:
     await points_expiry.expire(deps, member_id=member_id)
 
@@ -78,6 +83,7 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="tell_of_ending_points", every_s=300, due=points_expiry.notices_due, do=points_expiry.give_notice),
     Sweep(name="apply_tier_table", every_s=30, due=tier.due_for_table, do=_apply_table),
     Sweep(name="end_keep_periods", every_s=60, due=tier_period.due, do=_end_periods),
+    Sweep(name="write_tier_overlays", every_s=60, due=tier_overlay.due, do=_settle_overlays),
     Sweep(name="advance_referrals", every_s=5, due=referral_reward.claim_due, do=_advance_referral),
     Sweep(name="forget_referral_traces", every_s=3_600, due=referral_reward.due_to_forget, do=referral_reward.forget),
     Sweep(name="forget_idempotency_keys", every_s=600, due=_once, do=_forget_keys),

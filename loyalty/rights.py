@@ -11,6 +11,7 @@ class Right(StrEnum):
     CATALOGUE_WRITE = "catalogue.write"
     TIER_READ = "tier.read"
     TIER_PUBLISH = "tier.publish"
+    TIER_OVERRIDE = "tier.override"
     POINTS_READ = "points.read"
     POINTS_PUBLISH = "points.publish"
     POINTS_ADJUST = "points.adjust"
@@ -60,6 +61,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.MEMBER_WRITE,
         Right.ORDER_READ,
         Right.TIER_PUBLISH,
+        Right.TIER_OVERRIDE,
         Right.POINTS_PUBLISH,
         Right.POINTS_ADJUST,
         Right.POINTS_REWARD,

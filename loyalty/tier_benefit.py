@@ -24,6 +24,10 @@ class BenefitKind(StrEnum):
     EVENT_ACCESS = "event_access"
 
 
+IN_EFFECT = frozenset({BenefitKind.SERVICE_LINE})
+"""What the store acts on, or only has to show; the others are shown and take effect with their mechanism."""
+
+
 class _Figure(NamedTuple):
     """The figure of a kind: its bounds, and whether a code (a gift, template or service line) goes with it."""
 

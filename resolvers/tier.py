@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from loyalty.tier import Progress, TierLevel, TierOverlay, TierTable, after_publish, effective, progress
+from loyalty.tier_benefit import Benefit
 from models.engine import retried, rows, transaction
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.tier import GrowthEntry, Membership, TierChange
@@ -70,6 +71,11 @@ async def standings(deps: Deps, member_ids: Sequence[UUID]) -> Mapping[UUID, Sta
     """Where these members stand now, in two statements."""
     now = deps.clock.now()
     return await standings_at(member_ids, (await tier_table(now)).rules, now)
+
+
+async def benefits_of(deps: Deps, member_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[Benefit]]:
+    """The benefits of the tiers that apply to these members now: what every mechanism asks before it gives one."""
+    return {member_id: one.applies.benefits for member_id, one in (await standings(deps, member_ids)).items()}
 
 
 async def growth_history(deps: Deps, *, member_id: UUID, page: Page) -> Slice[GrowthEntry]:

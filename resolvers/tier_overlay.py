@@ -169,7 +169,15 @@ async def _settle(member_id: UUID, now: datetime) -> int:
 
 
 async def grant_trial(
-    member_id: UUID, *, tier_code: str, days: int, cause_kind: str, cause_id: UUID, now: datetime
+    member_id: UUID,
+    *,
+    tier_code: str,
+    days: int,
+    cause_kind: str,
+    cause_id: UUID,
+    now: datetime,
+    reason: str = "",
+    operator_id: UUID | None = None,
 ) -> rows_.TierOverlay:
     """Lend a member a higher tier for so many days of 24 hours; inside the caller's transaction, the member locked.
 
@@ -201,6 +209,8 @@ async def grant_trial(
         starts_at=starts_at,
         ends_at=ends_at,
         due_at=starts_at,
+        reason=reason,
+        operator_id=operator_id,
         cause_kind=cause_kind,
         cause_id=cause_id,
         version_id=version.version_id,
@@ -209,6 +219,72 @@ async def grant_trial(
     if starts_at <= now:
         await _begin(row)
     return row
+
+
+@retried
+async def lend(
+    deps: Deps,
+    *,
+    operator_id: UUID,
+    member_id: UUID,
+    tier_code: str,
+    days: int,
+    reason: str,
+    idempotency_key: str,
+) -> rows_.TierOverlay:
+    """Lend a member a higher tier for so many days, by an operator.
+
+    Raises:
+        MemberNotFound: there is no such member.
+        TierNotFound, TierTrialRefused: see ``grant_trial``.
+        TierOverrideInvalid: without a reason of 1 to 200 characters.
+        AccountDisabled: the operator's account is disabled.
+        KeyInvalid, KeyReused: the idempotency key.
+    """
+    now = deps.clock.now()
+    content = {"member_id": str(member_id), "tier_code": tier_code, "days": days, "reason": reason}
+    async with transaction(member_id):
+        await lock_operator(operator_id)
+        before = await replayed(operator_id, key=idempotency_key, operation="tierTrialGrant", content=content)
+        if before is not None:
+            return await rows_.TierOverlay.get(id=UUID(before["overlay_id"]))
+        if not await Member.exists(id=member_id):
+            raise MemberNotFound()
+        rule.admit_override_reason(reason)
+        await settle_period(member_id, now=now, zone=deps.zone)
+        row = await grant_trial(
+            member_id,
+            tier_code=tier_code,
+            days=days,
+            cause_kind="operator",
+            cause_id=new_id(now),
+            now=now,
+            reason=reason.strip(),
+            operator_id=operator_id,
+        )
+        await record(
+            operator_id,
+            "member.tier.lend",
+            "member",
+            member_id,
+            None,
+            {
+                "tier": tier_code,
+                "reason": row.reason,
+                "starts_at": row.starts_at.isoformat(),
+                "ends_at": row.ends_at.isoformat() if row.ends_at else None,
+            },
+            now,
+        )
+        await remember(
+            operator_id,
+            key=idempotency_key,
+            operation="tierTrialGrant",
+            content=content,
+            result={"overlay_id": str(row.id)},
+            now=now,
+        )
+        return row
 
 
 async def take_back_trial(member_id: UUID, *, cause_kind: str, cause_id: UUID, now: datetime) -> bool:

@@ -25,6 +25,7 @@ from schema import (
     sku,
     stock,
     tier,
+    tier_overlay,
 )
 from schema.assembly import build
 from schema.context import Context
@@ -45,6 +46,7 @@ QUERIES: tuple[type, ...] = (
     points_mall.OperatorQuery,
     points_programme.OperatorQuery,
     tier.OperatorQuery,
+    tier_overlay.OperatorQuery,
     referral_programme.OperatorQuery,
     referral_review.OperatorQuery,
 )
@@ -60,6 +62,7 @@ MUTATIONS: tuple[type, ...] = (
     points_book.OperatorMutation,
     points_mall.OperatorMutation,
     tier.OperatorMutation,
+    tier_overlay.OperatorMutation,
     referral_programme.OperatorMutation,
     referral_review.OperatorMutation,
 )

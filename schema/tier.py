@@ -147,15 +147,40 @@ class TierTableVersion(ProgrammeVersion):
 # Where a member stands
 
 
+@strawberry.type(description="A trial 体验 or a tier set by hand 手动等级 that lies over the member's own tier now.")
+class RunningTierOverlay:
+    """A tier with its dates."""
+
+    tier_code: str = strawberry.field(description="The tier that it gives.")
+    manual: bool = strawberry.field(description="Whether the shop set it by hand; if not, it is a trial.")
+    starts_at: datetime = strawberry.field(description="Since when.")
+    ends_at: datetime | None = strawberry.field(
+        description="From this instant on it no longer applies; null: until the shop takes it back."
+    )
+
+    @classmethod
+    def from_rule(cls, overlay: rule.TierOverlay) -> "RunningTierOverlay":
+        """An overlay as the rule knows it."""
+        return cls(tier_code=overlay.code, manual=overlay.manual, starts_at=overlay.starts_at, ends_at=overlay.ends_at)
+
+
 @strawberry.type(description="Where a member stands.")
 class TierStanding:
     """The member's tier, and how far the next one is."""
 
-    level: TierLevel = strawberry.field(description="The member's tier.")
+    level: TierLevel = strawberry.field(description="The member's own tier, which growth value gains and keeps.")
+    applies: TierLevel = strawberry.field(
+        description="The tier whose prices, points factor and benefits the member has now: a tier set by hand, else "
+        "the best of the own tier and the trials."
+    )
+    overlays: list[RunningTierOverlay] = strawberry.field(description="What lies over the own tier, oldest first.")
     growth_value: Points = strawberry.field(description="The member's growth value 成长值.")
     since: datetime = strawberry.field(description="When the member's tier last changed.")
     keep_until: datetime | None = strawberry.field(
         description="The shop midnight at which the keep period ends; null: the tier is kept for ever."
+    )
+    grace_until: datetime | None = strawberry.field(
+        description="The keep period has ended, and growth value gained before this instant may still save the tier."
     )
     next_level: TierLevel | None = strawberry.field(description="The tier above; null at the top.")
     missing: Points = strawberry.field(description="The growth value still missing to the tier above; 0 at the top.")
@@ -166,6 +191,9 @@ class TierStanding:
         above = standing.progress.next
         return cls(
             level=TierLevel.from_rule(standing.progress.current),
+            applies=TierLevel.from_rule(standing.applies),
+            overlays=[RunningTierOverlay.from_rule(one) for one in standing.overlays],
+            grace_until=standing.grace_until,
             growth_value=Points(standing.growth_value),
             since=standing.since,
             keep_until=standing.keep_until,
@@ -322,6 +350,15 @@ class ShopQuery:
         """The table in force."""
         row = await in_force(info, ProgrammeKind.TIER)
         return TierTable.from_rule(programme.rules_of(row))
+
+    @strawberry.field(
+        description="What the tier that applies to the member now gives besides its prices and its points factor.",
+        extensions=[ForMembers()],
+    )
+    async def tier_benefits(self, info: Info) -> list[AnyBenefit]:
+        """Those of a trial or a tier set by hand included."""
+        found = await info.context.loaders.load(tier.benefits_of, require_member(info))
+        return [benefit_of(benefit) for benefit in found or ()]
 
     @strawberry.field(description="The member's growth entries, the newest first.", extensions=[ForMembers()])
     async def growth_history(self, info: Info, first: First = 20, after: After = None) -> Connection[GrowthEntry]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import strawberry
 
 from loyalty.programme import Reason, invalid
-from loyalty.tier_benefit import Benefit, BenefitKind
+from loyalty.tier_benefit import IN_EFFECT, Benefit, BenefitKind
 from schema.enums import describe
 from schema.scalars import Fen, Points
 
@@ -29,6 +29,13 @@ class TierBenefit:
     """What every benefit says."""
 
     kind: BenefitKind = strawberry.field(description="Which benefit it is.")
+
+    @strawberry.field(
+        description="Whether the store acts on it already; if not, it is shown and takes effect with its mechanism."
+    )
+    def in_effect(self) -> bool:
+        """By the kind alone."""
+        return self.kind in IN_EFFECT
 
 
 @strawberry.type(description="Free shipping 包邮.")
