@@ -29,8 +29,10 @@ SELECT EXISTS (SELECT 1 FROM shared WHERE kind = 'device') AS same_device,
         SELECT 1 FROM payer mine JOIN payer theirs ON theirs.openid = mine.openid
         WHERE mine.member_id = $1 AND theirs.member_id = $2
     ) AS same_payer,
-    (SELECT count(*) FROM referral WHERE inviter_id = $1 AND bound_at > $3::timestamptz - interval '1 hour' AND bound_at <= $3)
-        AS bindings_last_hour,
+    (
+        SELECT count(*) FROM referral
+        WHERE inviter_id = $1 AND bound_at > $3::timestamptz - interval '1 hour' AND bound_at <= $3
+    ) AS bindings_last_hour,
     (SELECT count(*) FROM friend) AS friends,
     (SELECT count(*) FROM friend WHERE state <> 'paid') AS friends_refunded,
     (SELECT created_at FROM shop_order WHERE id = $5) AS ordered_at
