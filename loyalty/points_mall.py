@@ -30,7 +30,7 @@ class MallItemKind(StrEnum):
     CHARITY = "charity"
 
 
-NOT_YET_OFFERED = frozenset({MallItemKind.COUPON, MallItemKind.TIER_TRIAL})
+NOT_YET_OFFERED = frozenset({MallItemKind.COUPON})
 """Kinds whose mechanism this version of the store does not have: kept as drafts, refused when they are published."""
 
 

@@ -1,19 +1,27 @@
-"""What the order machine needs to know of a mall exchange: its item's stock, and whether it can come back."""
+"""What the order machine needs to know of a mall exchange: the item's stock, what it gives, and if it comes back."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from loyalty import points_mall as rule
+from loyalty import tier as tier_rule
 from loyalty.catalogue import StockKind
 from loyalty.order import OrderKind, OutOfStock
-from loyalty.points_mall import MallItem
+from loyalty.points_mall import MallItem, MallItemKind
+from loyalty.tier import TierNotFound, TierTrialRefused
 from models.asyncpg_backend import Conflict
 from models.engine import in_transaction, rows
 from models.ids import new_id
 from models.order import Order
 from models.points_mall import MallExchange, MallItemVersion
+from models.tier import TierOverlay
 from resolvers.deps import Deps
+from resolvers.exception_case import open_case
+from resolvers.order_row import note
+from resolvers.programme import tier_table
+from resolvers.tier import standings_at
+from resolvers.tier_overlay import grant_trial, take_back_trial
 
 _SHIFT = """
 WITH shifted AS (
@@ -75,23 +83,80 @@ async def exchanged_count(member_id: UUID, item_id: UUID) -> int:
     return int(found[0]["pieces"])
 
 
-async def admit_revival(order: Order) -> None:
-    """Whether a closed order may hold its pieces anew: the member may have used the limit up since.
+async def admit_delivery(member_id: UUID, terms: MallItem, now: datetime) -> None:
+    """Whether the member can be given what an exchange gives: a tier trial must be above the own tier.
 
-    Raises: MallLimitReached.
+    Raises: TierNotFound, TierTrialRefused.
+    """
+    if terms.kind is not MallItemKind.TIER_TRIAL:
+        return
+    code, days = _trial(terms)
+    table = (await tier_table(now)).rules
+    standing = (await standings_at([member_id], table, now))[member_id]
+    tier_rule.admit_trial(
+        table,
+        own_code=standing.progress.current.code,
+        trial_code=code,
+        starts_at=now,
+        ends_at=now + timedelta(days=days),
+    )
+
+
+def _trial(terms: MallItem) -> tuple[str, int]:
+    assert terms.target_code is not None, "a trial is of a tier"
+    assert terms.trial_days is not None, "a trial ends"
+    return terms.target_code, terms.trial_days
+
+
+async def deliver(order: Order, now: datetime) -> None:
+    """Give what a paid exchange gives, as far as the store gives it by itself; goods are sent by people.
+
+    A tier trial that the member has outgrown while paying opens a case: a person refunds the order.
+    """
+    if order.kind != OrderKind.MALL:
+        return
+    exchange, terms = await _terms(order.id)
+    if terms.kind is not MallItemKind.TIER_TRIAL:
+        return
+    code, days = _trial(terms)
+    try:
+        await grant_trial(order.member_id, tier_code=code, days=days, cause_kind="order", cause_id=order.id, now=now)
+    except (TierNotFound, TierTrialRefused) as refusal:
+        await note(order.id, "not_delivered", now, reason=refusal.code)
+        await open_case(
+            kind="exchange_undelivered",
+            key=f"exchange_undelivered:{order.id}",
+            order_id=order.id,
+            details={"item_id": str(exchange.item_id), "reason": refusal.code},
+            now=now,
+        )
+
+
+async def admit_revival(order: Order, now: datetime) -> None:
+    """Whether a closed order may be had again: the member may have used the limit up, or outgrown a trial, since.
+
+    Raises: MallLimitReached, TierNotFound, TierTrialRefused.
     """
     if order.kind != OrderKind.MALL:
         return
     exchange, terms = await _terms(order.id)
     had = await exchanged_count(order.member_id, exchange.item_id)
     rule.admit_limit(terms, quantity=exchange.quantity, tier_code=order.tier_code, exchanged_count=had)
+    await admit_delivery(order.member_id, terms, now)
 
 
-async def admit_return(order: Order) -> None:
-    """Whether an order may be refunded as far as the mall has a say. Raises: MallNotReturnable."""
-    if order.kind == OrderKind.MALL:
-        _, terms = await _terms(order.id)
-        rule.admit_return(terms, used=False)
+async def take_back(order: Order, now: datetime) -> None:
+    """Take back what a paid exchange gave, before its order is refunded.
+
+    Raises: MallNotReturnable: it is used, or a gift to charity.
+    """
+    if order.kind != OrderKind.MALL:
+        return
+    _, terms = await _terms(order.id)
+    used = False
+    if await TierOverlay.exists(cause_kind="order", cause_id=order.id):
+        used = not await take_back_trial(order.member_id, cause_kind="order", cause_id=order.id, now=now)
+    rule.admit_return(terms, used=used)
 
 
 async def _terms(order_id: UUID) -> tuple[MallExchange, MallItem]:

@@ -133,6 +133,7 @@ async def exchange(
         KeyInvalid, KeyReused: the idempotency key.
         MallItemNotOffered, QuantityInvalid, MallTierRefused, MallLimitReached, OutOfStock, PointsShort: see
             ``loyalty.points_mall.admit_exchange``; OutOfStock also when somebody else was faster.
+        TierNotFound, TierTrialRefused: a tier trial that is not above the member's own tier.
         OrderAmountTooLarge, MallPriceChanged: what it costs.
     """
     now = deps.clock.now()
@@ -163,6 +164,7 @@ async def exchange(
             available_points=available(await ledger.open_lots(member_id), now),
             now=now,
         )
+        await mall_exchange.admit_delivery(member_id, terms, now)
         quote = rule.quote_exchange(terms, sku_id=item.sku_id or item.id, quantity=quantity)
         admit_amount(payable_fen=quote.payable_fen)
         rule.admit_agreed(quote, points=expected_points, cash_fen=expected_fen)

@@ -20,7 +20,7 @@ from resolvers.audit import record
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
 from resolvers.growth import reverse_growth
-from resolvers.mall_exchange import admit_return
+from resolvers.mall_exchange import take_back
 from resolvers.operator import lock_operator
 from resolvers.order_row import note, step
 from resolvers.order_stock import shift
@@ -98,7 +98,7 @@ async def _open_refund(
         admit_refund_reason(reason)
         order = await Order.get(id=order_id)
         await step(order, OrderState.REFUNDING)
-        await admit_return(order)
+        await take_back(order, now)
         await _admit_claw_back(order, now)
         await note(order_id, "refund_requested", now, reason=reason, amount_fen=order.payable_fen)
         payment = await Payment.get_or_none(

@@ -11,13 +11,13 @@ from loyalty.catalogue import StockKind
 from loyalty.order import OrderState, OutOfStock
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
 from loyalty.points_mall import MallLimitReached
-from loyalty.tier import GrowthEntryKind, TierTable, growth_for
+from loyalty.tier import GrowthEntryKind, TierNotFound, TierTable, TierTrialRefused, growth_for
 from models.engine import savepoint
 from models.order import Order
 from resolvers import points
 from resolvers.deps import Deps
 from resolvers.growth import grow
-from resolvers.mall_exchange import admit_revival
+from resolvers.mall_exchange import admit_revival, deliver
 from resolvers.order_row import note, step
 from resolvers.order_stock import shift
 from resolvers.programme import InForce, tier_table, version
@@ -57,6 +57,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
         zone=deps.zone,
         table=await tier_table(now),
     )
+    await deliver(order, now)
     await order_settled(order, paid_fen=paid_fen, now=now)
 
 
@@ -67,7 +68,7 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
     """
     try:
         async with savepoint():
-            await admit_revival(order)
+            await admit_revival(order, now)
             if order.points_used:
                 await points.hold(
                     order.member_id, amount=order.points_used, cause_kind="order", cause_id=order.id, now=now
@@ -75,7 +76,7 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
             await note(order.id, "revived", now)
             await book(deps, order, paid_fen=paid_fen, now=now)
             await shift(StockKind.HOLD, payment_id, order, now)
-    except (OutOfStock, PointsShort, MallLimitReached):
+    except (OutOfStock, PointsShort, MallLimitReached, TierNotFound, TierTrialRefused):
         await order.refresh_from_db()
         return False
     return True

@@ -113,7 +113,7 @@ class OrderEvent:
 
     kind: str = strawberry.field(
         description="What: placed, closing, closed, paid, revived, refund_requested, refunded, late_payment, "
-        "duplicate_payment, payment_returned. More may come."
+        "duplicate_payment, payment_returned, not_delivered. More may come."
     )
     at: datetime = strawberry.field(description="When.")
 

@@ -35,7 +35,7 @@ describe(
     {
         MallItemKind.GOODS: "Goods 实物.",
         MallItemKind.COUPON: "A coupon 优惠券. Kept as a draft until the store has coupons.",
-        MallItemKind.TIER_TRIAL: "A tier for some days 等级体验. Kept as a draft until the store lends tiers.",
+        MallItemKind.TIER_TRIAL: "A higher tier for some days 等级体验, from the payment on.",
         MallItemKind.CHARITY: "A gift to charity 公益. Never given back.",
     },
 )
@@ -582,7 +582,8 @@ class ShopMutation:
             "Exchange an item: an order whose points are held and whose pieces are taken. Without cash it is paid at "
             "once; with cash it waits for `orderPay` until its pay deadline, and `orderCancel` gives everything back. "
             "Refusals: `MALL_ITEM_NOT_OFFERED`, `QUANTITY_INVALID`, `MALL_TIER_REFUSED`, `MALL_LIMIT_REACHED`, "
-            "`OUT_OF_STOCK`, `POINTS_SHORT`, `ORDER_AMOUNT_TOO_LARGE`, `MALL_PRICE_CHANGED`, `KEY_REUSED`."
+            "`OUT_OF_STOCK`, `POINTS_SHORT`, `TIER_NOT_FOUND`, `TIER_TRIAL_REFUSED`, `ORDER_AMOUNT_TOO_LARGE`, "
+            "`MALL_PRICE_CHANGED`, `KEY_REUSED`."
         ),
         extensions=[ForMembers()],
     )
@@ -706,8 +707,8 @@ class OperatorMutation:
 
     @strawberry.mutation(
         description=(
-            "Put an item into the mall. Nothing happens to one that is there already. Coupons and tier trials cannot "
-            "be published yet. Refusals: `MALL_ITEM_NOT_FOUND`, `MALL_KIND_UNAVAILABLE`, `KEY_REUSED`."
+            "Put an item into the mall. Nothing happens to one that is there already. Coupons cannot be published "
+            "yet. Refusals: `MALL_ITEM_NOT_FOUND`, `MALL_KIND_UNAVAILABLE`, `KEY_REUSED`."
         ),
         extensions=[Needs(Right.MALL_WRITE)],
     )

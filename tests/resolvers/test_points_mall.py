@@ -26,19 +26,21 @@ from loyalty.points_mall import (
 )
 from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
-from loyalty.tier import GrowthEntryKind, TierLevel, TierTable
+from loyalty.tier import GrowthEntryKind, TierLevel, TierTable, TierTrialRefused
 from models.asyncpg_backend import Conflict
 from models.engine import rows, transaction
 from models.ids import new_id, new_secret
 from models.operator import AuditRow
 from models.order import Order
 from models.order import OrderLine as OrderLineRow
-from models.payment import PaymentAttempt
+from models.payment import ExceptionCase, PaymentAttempt
 from models.points_mall import MallExchange, MallItem, MallItemVersion, MallStockEntry
+from models.tier import TierOverlay
 from resolvers import mall_exchange, order, payment, points_mall, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.growth import grow
+from resolvers.member import tier_terms
 from resolvers.points_mall import ItemChanges
 from resolvers.programme import ProgrammeKind, publish, tier_table
 from resolvers.verify import verify
@@ -146,13 +148,13 @@ async def publish_tiers(deps: Deps) -> None:
     )
 
 
-async def member_of_tier(deps: Deps, code: str) -> UUID:
+async def rise(deps: Deps, member_id: UUID, code: str) -> None:
+    """The member reaches a tier by growth value."""
     now = deps.clock.now()
-    member = await make_member(deps)
     table = await tier_table(now)
-    async with transaction(member.id):
+    async with transaction(member_id):
         await grow(
-            member.id,
+            member_id,
             amount=table.rules.level(code).threshold,
             kind=GrowthEntryKind.EARN,
             cause_kind="test",
@@ -162,7 +164,6 @@ async def member_of_tier(deps: Deps, code: str) -> UUID:
             zone=deps.zone,
             table=table,
         )
-    return member.id
 
 
 # Exchanging
@@ -184,7 +185,8 @@ async def test_exchanges_are_as_the_page_says(deps: Deps, clock: SetClock) -> No
             opens_at=datetime(2026, 11, 20, tzinfo=UTC),
             closes_at=datetime(2026, 11, 22, tzinfo=UTC),
         )
-        member_id = await member_of_tier(deps, row["tier"])
+        member_id = (await make_member(deps)).id
+        await rise(deps, member_id, row["tier"])
         await give_points(deps, member_id, number(row["points there"]) + had * 500)
         if had:
             clock.at = datetime(2026, 11, 20, tzinfo=UTC)
@@ -331,6 +333,101 @@ async def test_what_is_not_in_the_mall_is_not_offered(deps: Deps) -> None:
         )
 
 
+# Tier trials
+
+
+async def trial(deps: Deps, **fields: Any) -> MallItem:
+    """Seven days of gold, in a store of three tiers."""
+    await publish_tiers(deps)
+    return await make_item(deps, kind="tier_trial", target_code="gold", trial_days=7, **fields)
+
+
+async def tier_now(deps: Deps, member_id: UUID) -> str:
+    """The tier whose benefits apply."""
+    now = deps.clock.now()
+    return (await tier_terms(member_id, (await tier_table(now)).rules, now)).code
+
+
+async def test_a_tier_trial_begins_with_the_exchange_and_is_used_then(deps: Deps, clock: SetClock) -> None:
+    item = await trial(deps)
+    member_id = await rich(deps)
+    one = await exchange(deps, member_id, item)
+    assert one.state == OrderState.PAID
+    assert await tier_now(deps, member_id) == "gold"
+    clock.advance(timedelta(days=7, seconds=-1))
+    assert await tier_now(deps, member_id) == "gold"
+    with pytest.raises(MallNotReturnable):
+        await refund_as_shop(deps, one)
+    clock.advance(timedelta(seconds=1))
+    assert await tier_now(deps, member_id) == "basic"
+    assert (await counted(item), await account(member_id)) == ((None, 1, 500), {"balance": 9_500, "held": 0})
+
+
+async def test_a_second_trial_waits_for_the_first_and_can_be_given_back_until_then(deps: Deps, clock: SetClock) -> None:
+    item = await trial(deps)
+    member_id = await rich(deps)
+    await exchange(deps, member_id, item)
+    second, third = await exchange(deps, member_id, item), await exchange(deps, member_id, item)
+    clock.advance(timedelta(days=7))
+    with pytest.raises(MallNotReturnable):
+        await refund_as_shop(deps, second)
+    assert (await refund_as_shop(deps, third)).state == OrderState.REFUNDED
+    assert (await counted(item), await account(member_id)) == ((None, 2, 1_000), {"balance": 9_000, "held": 0})
+    clock.advance(timedelta(days=7))
+    assert await tier_now(deps, member_id) == "basic"
+
+
+@pytest.mark.parametrize(("tier", "refused"), [("basic", False), ("silver", False), ("gold", True)])
+async def test_a_trial_is_of_a_higher_tier(deps: Deps, tier: str, refused: bool) -> None:
+    item = await trial(deps)
+    member_id = await rich(deps)
+    if tier != "basic":
+        await rise(deps, member_id, tier)
+    if not refused:
+        await exchange(deps, member_id, item)
+        assert await tier_now(deps, member_id) == "gold"
+        return
+    with pytest.raises(TierTrialRefused):
+        await exchange(deps, member_id, item)
+    assert (await counted(item), await account(member_id)) == ((None, 0, 0), {"balance": 10_000, "held": 0})
+
+
+async def test_a_trial_with_cash_begins_when_it_is_paid(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    item = await trial(open_store, cash_fen=900)
+    member_id = await rich(open_store, wechat)
+    one = await exchange(open_store, member_id, item)
+    assert await tier_now(open_store, member_id) == "basic"
+    clock.advance(timedelta(minutes=20))
+    await wechat.advance(20 * 60)
+    await pay(open_store, wechat, one)
+    lent = await TierOverlay.get(member_id=member_id)
+    assert (lent.starts_at, lent.ends_at, lent.cause_id) == (clock.now(), clock.now() + timedelta(days=7), one.id)
+
+
+async def test_a_trial_outgrown_while_paying_opens_a_case_and_can_be_refunded(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    item = await trial(open_store, cash_fen=900)
+    member_id = await rich(open_store, wechat)
+    before = await lots(member_id)
+    one = await exchange(open_store, member_id, item)
+    await rise(open_store, member_id, "gold")
+    await pay(open_store, wechat, one)
+    assert (await Order.get(id=one.id)).state == OrderState.PAID
+    case = await ExceptionCase.get(order_id=one.id)
+    assert (case.kind, case.details["reason"]) == ("exchange_undelivered", "TIER_TRIAL_REFUSED")
+    assert await TierOverlay.filter(member_id=member_id).count() == 0
+    await refund_as_shop(open_store, one)
+    await wechat.settle()
+    clock.advance(timedelta(minutes=5))
+    await wechat.advance(300)
+    await run_due(open_store)
+    assert (await Order.get(id=one.id)).state == OrderState.REFUNDED
+    assert (await lots(member_id))[:1] == before
+
+
 # Giving back
 
 
@@ -458,6 +555,16 @@ async def test_late_money_revives_an_exchange_if_all_can_be_had_again(open_store
     assert await counted(item) == (0, 1, 500)
 
 
+async def test_late_money_for_a_trial_that_was_outgrown_goes_back(open_store: Deps, wechat: SandboxControl) -> None:
+    item = await trial(open_store, cash_fen=900)
+    member_id = await rich(open_store, wechat)
+    one, paid = await closed_while_paying(open_store, member_id, item)
+    await rise(open_store, member_id, "gold")
+    assert await payment.apply(open_store, paid) is NoticeOutcome.LATE_REFUNDED
+    assert (await Order.get(id=one.id)).state == OrderState.CLOSED
+    assert (await account(member_id), await counted(item)) == ({"balance": 10_000, "held": 0}, (None, 0, 0))
+
+
 @pytest.mark.parametrize("gone", ["limit", "stock", "points"])
 async def test_late_money_goes_back_when_limit_stock_or_points_are_gone(
     open_store: Deps, wechat: SandboxControl, gone: str
@@ -526,11 +633,8 @@ async def test_an_exchange_meets_the_terms_in_force_when_it_is_written(deps: Dep
     assert await counted(item) == (9, 1, 500)
 
 
-@pytest.mark.parametrize(
-    ("kind", "more"), [("coupon", {"target_code": "tea"}), ("tier_trial", {"target_code": "member", "trial_days": 7})]
-)
-async def test_what_the_store_cannot_give_yet_stays_a_draft(deps: Deps, kind: str, more: dict[str, Any]) -> None:
-    item = await make_item(deps, published=False, kind=kind, **more)
+async def test_what_the_store_cannot_give_yet_stays_a_draft(deps: Deps) -> None:
+    item = await make_item(deps, published=False, kind="coupon", target_code="tea")
     boss = await make_operator(deps)
     with pytest.raises(MallKindUnavailable):
         await points_mall.publish(deps, operator_id=boss.id, item_id=item.id, idempotency_key=a_key())

@@ -446,13 +446,14 @@ async def test_an_impossible_item_is_refused_with_the_field_named(
     assert await everything() == before
 
 
-async def test_kinds_without_their_mechanism_stay_drafts(desk: Desk) -> None:
-    for given in (
-        {"kind": "COUPON", "targetCode": "tea"},
-        {"kind": "TIER_TRIAL", "targetCode": "member", "trialDays": 7},
-    ):
-        made = (await desk("mallItemCreate", input={"title": "体验", "points": 5, **given}))["item"]
-        assert (await desk("mallItemPublish", id=made["id"]))["code"] == "MALL_KIND_UNAVAILABLE"
+async def test_a_coupon_stays_a_draft_and_a_tier_trial_says_its_days(desk: Desk) -> None:
+    given = {"title": "体验", "points": 5}
+    coupon = await desk("mallItemCreate", input={"kind": "COUPON", "targetCode": "tea", **given})
+    assert (await desk("mallItemPublish", id=coupon["item"]["id"]))["code"] == "MALL_KIND_UNAVAILABLE"
+    wanted = {"kind": "TIER_TRIAL", "targetCode": "member", "trialDays": 7, **given}
+    trial = (await desk("mallItemCreate", input=wanted))["item"]
+    assert (trial["terms"]["targetCode"], trial["terms"]["trialDays"], trial["stockLeft"]) == ("member", 7, None)
+    assert (await desk("mallItemPublish", id=trial["id"]))["item"]["state"] == "PUBLISHED"
     unknown = "01930000-0000-7000-8000-000000000001"
     assert (await desk("mallItemPublish", id=unknown))["code"] == "MALL_ITEM_NOT_FOUND"
     assert (await desk("mallItemChange", input={"id": unknown, "points": 1}))["code"] == "MALL_ITEM_NOT_FOUND"
