@@ -1,6 +1,7 @@
 """Everything that is done because time passed."""
 
 from collections.abc import Sequence
+from datetime import date
 from uuid import UUID
 
 from jobs.sweep import Sweep
@@ -10,6 +11,7 @@ from resolvers import (
     order,
     payment,
     points_expiry,
+    reconciliation,
     referral_reward,
     refund,
     replay,
@@ -74,6 +76,10 @@ async def _clear_sessions(deps: Deps, _: None) -> None:
     await session_family.clear_away(deps.clock.now())
 
 
+async def _reconcile(deps: Deps, day: date) -> None:
+    await reconciliation.reconcile(deps, day=day)
+
+
 SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
@@ -88,4 +94,5 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="forget_referral_traces", every_s=3_600, due=referral_reward.due_to_forget, do=referral_reward.forget),
     Sweep(name="forget_idempotency_keys", every_s=600, due=_once, do=_forget_keys),
     Sweep(name="clear_sessions", every_s=600, due=_once, do=_clear_sessions),
+    Sweep(name="reconcile_bills", every_s=600, due=reconciliation.due, do=_reconcile),
 )

@@ -30,6 +30,7 @@ MODULES = (
     "models.payment",
     "models.referral",
     "models.points_mall",
+    "models.reconciliation",
     "models.idempotency",
 )
 MIGRATION_LOCK = 7_305_551_200

@@ -100,8 +100,8 @@ class ExceptionCase:
     id: UUID = strawberry.field(description="Opaque id.")
     kind: str = strawberry.field(
         description="What: payment_mismatch, unknown_order, late_payment, duplicate_payment, refund_stuck, "
-        "close_stuck, notice_stuck, refund_closed, refund_abnormal, refund_mismatch, exchange_undelivered. More may "
-        "come."
+        "close_stuck, notice_stuck, refund_closed, refund_abnormal, refund_mismatch, exchange_undelivered, "
+        "bill_ours_only, bill_theirs_only, bill_amount_differs. More may come."
     )
     order_id: UUID | None = strawberry.field(description="The order it is about, if it is known.")
     details: JSON = strawberry.field(description="Figures and numbers that help to look into it; never personal.")

@@ -13,6 +13,56 @@ class Migration(migrations.Migration):
 
     operations = [
         ops.CreateModel(
+            name="BillRun",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),
+                ("day", fields.DateField(unique=True)),
+                ("payments", fields.IntField()),
+                ("refunds", fields.IntField()),
+                ("paid_fen", fields.BigIntField()),
+                ("refunded_fen", fields.BigIntField()),
+                ("differences", fields.IntField()),
+                ("at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "bill_run",
+                "app": "store",
+                "pk_attr": "id",
+                "table_description": "The reconciliation of one day, done once (unique). Totals are what the bill says, in fen.",
+            },
+            bases=["Row"],
+        ),
+        ops.CreateModel(
+            name="BillRow",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),
+                (
+                    "run",
+                    fields.ForeignKeyField(
+                        "store.BillRun",
+                        source_field="run_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.RESTRICT,
+                    ),
+                ),
+                ("move", fields.CharField(max_length=16)),
+                ("number", fields.CharField(max_length=64)),
+                ("out_trade_no", fields.CharField(max_length=32)),
+                ("amount_fen", fields.BigIntField()),
+                ("at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "bill_row",
+                "app": "store",
+                "unique_together": (("move", "number"),),
+                "pk_attr": "id",
+                "table_description": "One move of money of a bill; ``move`` is a ``loyalty.reconciliation.MoneyMove``. Never changed (trigger).",
+            },
+            bases=["Row"],
+        ),
+        ops.CreateModel(
             name="Category",
             fields=[
                 ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),

@@ -16,6 +16,7 @@ APPEND_ONLY = (
     "stock_entry",
     "audit_row",
     "order_event",
+    "bill_row",
     "programme_version",
     "referral_switch",
     "referral_decision",
@@ -60,7 +61,7 @@ CHECKS = {
         "points_hold_resolved_once": "(state = 'pending') = (resolved_at IS NULL)",
     },
     "check_in": {
-        "check_in_counts_positive": "least(cycle_day, streak_days, total_days) >= 1",
+        "check_in_counts_positive": "cycle_day >= 0 AND least(streak_days, total_days) >= 1",
         "check_in_amounts_not_negative": "least(points, growth, price_points, offset_points, offset_growth) >= 0",
         "check_in_made_up_later": "made_up_on IS NULL OR made_up_on > business_day",
         "check_in_costs_only_made_up": "made_up_on IS NOT NULL OR greatest(price_points, offset_points, offset_growth) = 0",
@@ -120,6 +121,7 @@ CHECKS = {
 }
 
 INDEXES = (
+    "CREATE INDEX payment_success ON payment (success_at)",
     "CREATE UNIQUE INDEX points_hold_live ON points_hold (cause_kind, cause_id) WHERE state IN ('pending', 'posted')",
     "CREATE UNIQUE INDEX payment_settles_order_once ON payment (order_id) WHERE outcome IN ('settled', 'revived')",
     "CREATE UNIQUE INDEX refund_returns_payment_once ON refund (payment_id)",
