@@ -17,6 +17,8 @@ from loyalty.refusal import Refusal
 from loyalty.shop_time import month_start, next_month
 
 MAX_CYCLE_DAYS = 366
+MAX_MAKE_UP_DAYS = 62
+"""No programme lets an older day be made up."""
 _A_DAY = timedelta(days=1)
 
 
@@ -174,7 +176,7 @@ def _parse_make_up(item: Fields | None) -> MakeUpTerms | None:
     if item is None:
         return None
     terms = MakeUpTerms(
-        window_days=item.integer("window_days", 1, 62),
+        window_days=item.integer("window_days", 1, MAX_MAKE_UP_DAYS),
         monthly_limit=item.integer("monthly_limit", 1, 31),
         price_points=item.integer("price_points", 0, 1_000_000, 0),
         pays_day=item.boolean("pays_day", True),
@@ -233,7 +235,12 @@ def cycle_runs(programme: CheckInProgramme, last: LastCheckIn | None, day: date)
     ``programme`` is the version of the latest check-in: while its cycle runs, it stays in force for that member, and a
     newer version waits for the next cycle.
     """
-    return last is not None and last.cycle_started_on <= day < last.cycle_started_on + programme.cycle_days * _A_DAY
+    return last is not None and in_cycle(programme, last.cycle_started_on, day)
+
+
+def in_cycle(programme: CheckInProgramme, started: date, day: date) -> bool:
+    """Whether ``day`` lies in the cycle that began on ``started``."""
+    return started <= day < started + programme.cycle_days * _A_DAY
 
 
 def next_check_in(
@@ -311,12 +318,15 @@ class MakeUpOutcome:
     """A made-up day, priced and paid.
 
     ``streak_days`` is its own place in the streak. ``later_days`` are the check-ins after it in the same run: each of
-    their streak counts rises by ``shift``. ``offset_points`` and ``offset_growth`` are what the two runs were paid
-    twice before they became one; they are set against what the joined run now owes.
+    their streak counts rises by ``shift``. ``total_days`` is the member's total with it. ``cycle_day`` is 0 for a day
+    before the latest cycle. ``offset_points`` and ``offset_growth`` are what the two runs were paid twice before they
+    became one, as far as it is set against the streak rewards that the joined run now owes.
     """
 
     day: date
     price_points: int
+    cycle_started_on: date
+    cycle_day: int
     streak_days: int
     shift: int
     later_days: tuple[date, ...]
@@ -327,18 +337,13 @@ class MakeUpOutcome:
 
     @property
     def points(self) -> int:
-        """The points it pays, the offset taken off the streak rewards; never below what the day itself pays."""
-        return _less_offset([(reward.kind, reward.points) for reward in self.rewards], self.offset_points)
+        """The points it pays; never below what the day itself pays."""
+        return sum(reward.points for reward in self.rewards) - self.offset_points
 
     @property
     def growth(self) -> int:
         """The growth value it pays, likewise."""
-        return _less_offset([(reward.kind, reward.growth) for reward in self.rewards], self.offset_growth)
-
-
-def _less_offset(amounts: Sequence[tuple[RewardKind, int]], offset: int) -> int:
-    streak = sum(amount for kind, amount in amounts if kind is RewardKind.STREAK)
-    return sum(amount for _, amount in amounts) - streak + max(0, streak - offset)
+        return sum(reward.growth for reward in self.rewards) - self.offset_growth
 
 
 def make_up(
@@ -353,13 +358,15 @@ def make_up(
     cycle_started_on: date | None,
     paid_streaks: Mapping[date, Sequence[CheckInReward]],
     made_up_count: int,
+    offsets: Mapping[date, tuple[int, int]] | None = None,
 ) -> MakeUpOutcome:
     """Make up the missed ``day``.
 
     ``checked`` are the member's check-in days, made-up ones included, as far back as the run around ``day`` reaches;
     ``protected`` the missed days that protection covered; ``paid_streaks`` the streak rewards already paid, by the day
     that was paid; ``made_up_count`` the make-ups done in the month of ``today``; ``cycle_started_on`` the start of the
-    member's latest cycle.
+    member's latest cycle, which a day after its end makes way for a new one; ``offsets`` the points and growth value
+    that earlier make-ups set against streak rewards, by the made-up day.
 
     Raises, in this order: MakeUpNotOffered, MakeUpOutOfWindow, AlreadyCheckedIn, MakeUpLimitReached.
     """
@@ -378,24 +385,37 @@ def make_up(
     later = _neighbours(day, _A_DAY, checked, protected)
     was_joined = day in protected and bool(before) and bool(later)
     run_length = len(before) + 1 + len(later)
-    owed, offset_points, offset_growth = _streak_dues(programme, run_length, [*before, *later], paid_streaks)
+    run = [*before, *later]
+    owed, twice_points, twice_growth = _streak_dues(programme, run_length, run, paid_streaks)
+    settled = [(offsets or {}).get(one, (0, 0)) for one in run]
+    started, cycle_day = _place_in_cycle(programme, day, cycle_started_on)
     rewards: list[CheckInReward] = []
     if terms.pays_day:
-        cycle_day = (day - cycle_started_on).days + 1 if cycle_started_on is not None else 0
-        rewards += _day_rewards(programme, cycle_day if 1 <= cycle_day <= programme.cycle_days else 0)
+        rewards += _day_rewards(programme, cycle_day)
     rewards += owed
     rewards += [reward for reward in programme.cumulative_rewards if reward.days == total_days + 1]
     return MakeUpOutcome(
         day=day,
         price_points=terms.price_points,
+        cycle_started_on=started,
+        cycle_day=cycle_day,
         streak_days=len(before) + 1,
         shift=1 if was_joined else len(before) + 1,
         later_days=tuple(later),
         total_days=total_days + 1,
         rewards=tuple(rewards),
-        offset_points=offset_points,
-        offset_growth=offset_growth,
+        offset_points=min(twice_points - sum(points for points, _ in settled), sum(reward.points for reward in owed)),
+        offset_growth=min(twice_growth - sum(growth for _, growth in settled), sum(reward.growth for reward in owed)),
     )
+
+
+def _place_in_cycle(programme: CheckInProgramme, day: date, cycle_started_on: date | None) -> tuple[date, int]:
+    """The start of the cycle that a made-up day stands in, and its place there; 0 in one before the latest."""
+    if cycle_started_on is None or day >= cycle_started_on + programme.cycle_days * _A_DAY:
+        return day, 1
+    if day < cycle_started_on:
+        return day, 0
+    return cycle_started_on, (day - cycle_started_on).days + 1
 
 
 def _neighbours(day: date, step: timedelta, checked: Collection[date], protected: Collection[date]) -> list[date]:

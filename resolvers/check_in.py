@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import date, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -11,17 +11,14 @@ import orjson
 
 from loyalty.check_in import (
     AlreadyCheckedIn,
-    CalendarDay,
-    CheckInOutcome,
     CheckInProgramme,
-    DayMark,
+    CheckInReward,
     LastCheckIn,
     cycle_runs,
-    month_calendar,
     next_check_in,
 )
 from loyalty.points import EntryKind
-from loyalty.shop_time import add_months, business_day, month_start, next_month
+from loyalty.shop_time import add_months, business_day, month_start
 from loyalty.tier import GrowthEntryKind
 from models.check_in import CheckIn, ProtectedDay
 from models.engine import retried, rows, transaction
@@ -40,37 +37,57 @@ FROM check_in last JOIN programme_version version ON version.id = last.version_i
 WHERE last.member_id = $1 ORDER BY last.business_day DESC LIMIT 1
 """
 
-_GATE = """
-INSERT INTO check_in (id, member_id, business_day, cycle_started_on, cycle_day, streak_days, total_days, points, growth,
-    version_id, rewards, at, price_points, offset_points, offset_growth)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, 0, 0, 0)
-ON CONFLICT (member_id, business_day) DO NOTHING RETURNING id
-"""
+_COLUMNS = (
+    "id",
+    "member_id",
+    "business_day",
+    "cycle_started_on",
+    "cycle_day",
+    "streak_days",
+    "total_days",
+    "points",
+    "growth",
+    "version_id",
+    "rewards",
+    "made_up_on",
+    "price_points",
+    "offset_points",
+    "offset_growth",
+    "at",
+)
 
-_MONTH = """
-SELECT created_at,
-    (SELECT array_agg(business_day) FROM check_in
-     WHERE member_id = $1 AND business_day >= $2 AND business_day < $3) AS checked,
-    (SELECT array_agg(business_day) FROM protected_day
-     WHERE member_id = $1 AND business_day >= $2 AND business_day < $3) AS protected
-FROM member WHERE id = $1
-"""
+_GATE = (
+    f"INSERT INTO check_in ({', '.join(_COLUMNS)}) "
+    f"VALUES ({', '.join(f'${place}' for place in range(1, len(_COLUMNS) + 1))}) "
+    "ON CONFLICT (member_id, business_day) DO NOTHING RETURNING id"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """What the rule looks at: the latest check-in, the rules that apply today, and what protection covered lately."""
+class Facts:
+    """What the rules look at: the latest check-in, the version of its cycle, and what protection covered lately.
+
+    ``programme`` is the version that a check-in on the day of the facts goes by.
+    """
 
     last: LastCheckIn | None
     latest: Mapping[str, Any] | None
+    begun_with: InForce[CheckInProgramme] | None
     programme: InForce[CheckInProgramme]
     protected_count: Mapping[date, int]
 
+    def programme_of(self, day: date) -> InForce[CheckInProgramme]:
+        """The version by which an earlier day goes: that of the latest cycle for its days, else that of today."""
+        if self.begun_with is not None and cycle_runs(self.begun_with.rules, self.last, day):
+            return self.begun_with
+        return self.programme
 
-async def _facts(member_id: UUID, day: date, in_force: InForce[CheckInProgramme]) -> _Facts:
+
+async def facts_on(member_id: UUID, day: date, in_force: InForce[CheckInProgramme]) -> Facts:
+    """The facts for a check-in on ``day``, in one statement."""
     found = await rows(_LATEST, [member_id, add_months(month_start(day), -1)])
     if not found:
-        return _Facts(last=None, latest=None, programme=in_force, protected_count={})
+        return Facts(last=None, latest=None, begun_with=None, programme=in_force, protected_count={})
     latest = found[0]
     last = LastCheckIn(
         day=latest["business_day"],
@@ -79,9 +96,10 @@ async def _facts(member_id: UUID, day: date, in_force: InForce[CheckInProgramme]
         total_days=latest["total_days"],
     )
     begun_with: InForce[CheckInProgramme] = read(ProgrammeKind.CHECK_IN, latest)
-    return _Facts(
+    return Facts(
         last=last,
         latest=latest,
+        begun_with=begun_with,
         programme=begun_with if cycle_runs(begun_with.rules, last, day) else in_force,
         protected_count=Counter(month_start(covered) for covered in latest["protected_days"] or ()),
     )
@@ -104,87 +122,81 @@ async def check_in(deps: Deps, *, member_id: UUID, idempotency_key: str) -> Chec
         if before is not None:
             return await CheckIn.get(id=UUID(before["check_in_id"]))
         in_force = await all_in_force(now)
-        facts = await _facts(member_id, day, in_force.check_in)
+        facts = await facts_on(member_id, day, in_force.check_in)
         outcome = next_check_in(facts.programme.rules, facts.last, day, protected_count=facts.protected_count)
         earned = await points.within_caps(member_id, in_force.points.rules, outcome.points, now=now, zone=deps.zone)
-        row_id = await _pass_gate(member_id, outcome, earned, facts.programme.version_id, now)
-        await _pay(member_id, row_id, outcome, earned, in_force, now=now, zone=deps.zone)
+        row = CheckIn(
+            id=new_id(now),
+            member_id=member_id,
+            business_day=day,
+            cycle_started_on=outcome.cycle_started_on,
+            cycle_day=outcome.cycle_day,
+            streak_days=outcome.streak_days,
+            total_days=outcome.total_days,
+            points=earned,
+            growth=outcome.growth,
+            version_id=facts.programme.version_id,
+            rewards=kept_rewards(outcome.rewards),
+            at=now,
+        )
+        await pass_gate(row)
+        await ProtectedDay.bulk_create(
+            [
+                ProtectedDay(id=new_id(now), member_id=member_id, business_day=covered, check_in_id=row.id)
+                for covered in outcome.protected_days
+            ]
+        )
+        await pay(row, in_force, zone=deps.zone)
         await remember(
             member_id,
             key=idempotency_key,
             operation="checkIn",
             content={},
-            result={"check_in_id": str(row_id)},
+            result={"check_in_id": str(row.id)},
             now=now,
         )
-        return await CheckIn.get(id=row_id)
+        return row
 
 
-async def _pass_gate(member_id: UUID, outcome: CheckInOutcome, earned: int, version_id: UUID, now: datetime) -> UUID:
-    row_id = new_id(now)
-    rewards = [
-        {"kind": reward.kind, "days": reward.days, "points": reward.points, "growth": reward.growth}
-        for reward in outcome.rewards
+def kept_rewards(rewards: Sequence[CheckInReward]) -> list[dict[str, object]]:
+    """Rewards as a row keeps them."""
+    return [
+        {"kind": reward.kind.value, "days": reward.days, "points": reward.points, "growth": reward.growth}
+        for reward in rewards
     ]
-    passed = await rows(
-        _GATE,
-        [
-            row_id,
-            member_id,
-            outcome.day,
-            outcome.cycle_started_on,
-            outcome.cycle_day,
-            outcome.streak_days,
-            outcome.total_days,
-            earned,
-            outcome.growth,
-            version_id,
-            orjson.dumps(rewards).decode(),
-            now,
-        ],
-    )
-    if not passed:
-        raise AlreadyCheckedIn(day=outcome.day.isoformat())
-    await ProtectedDay.bulk_create(
-        [
-            ProtectedDay(id=new_id(now), member_id=member_id, business_day=covered, check_in_id=row_id)
-            for covered in outcome.protected_days
-        ]
-    )
-    return row_id
 
 
-async def _pay(
-    member_id: UUID,
-    row_id: UUID,
-    outcome: CheckInOutcome,
-    earned: int,
-    in_force: AllInForce,
-    *,
-    now: datetime,
-    zone: tzinfo,
-) -> None:
-    key = f"check_in:{outcome.day.isoformat()}"
-    if earned:
+async def pass_gate(row: CheckIn) -> None:
+    """Insert the row of a member and day: whoever does is paid. Raises: AlreadyCheckedIn."""
+    values = [getattr(row, column) for column in _COLUMNS]
+    values[_COLUMNS.index("rewards")] = orjson.dumps(row.rewards).decode()
+    if not await rows(_GATE, values):
+        raise AlreadyCheckedIn(day=row.business_day.isoformat())
+
+
+async def pay(row: CheckIn, in_force: AllInForce, *, zone: tzinfo) -> None:
+    """Give what the row says; both entries are keyed by its day and name it as their cause."""
+    key = f"check_in:{row.business_day.isoformat()}"
+    if row.points:
         await points.credit(
-            member_id,
-            amount=earned,
+            row.member_id,
+            amount=row.points,
             kind=EntryKind.EARN,
             cause_kind="check_in",
-            cause_id=row_id,
+            cause_id=row.id,
             key=key,
-            now=now,
+            now=row.at,
             zone=zone,
             programme=in_force.points,
         )
     await growth.grow(
-        member_id,
-        amount=outcome.growth,
+        row.member_id,
+        amount=row.growth,
         kind=GrowthEntryKind.CHECK_IN,
         cause_kind="check_in",
-        cause_id=row_id,
+        cause_id=row.id,
         key=key,
-        now=now,
+        now=row.at,
         zone=zone,
         table=in_force.tier,
     )
@@ -210,7 +222,7 @@ class CheckInToday:
 async def today(deps: Deps, *, member_id: UUID, in_force: InForce[CheckInProgramme]) -> CheckInToday:
     """How the member's check-in stands, in one statement beside that of the rules in force."""
     day = business_day(deps.clock.now(), deps.zone)
-    facts = await _facts(member_id, day, in_force)
+    facts = await facts_on(member_id, day, in_force)
     latest, programme = facts.latest, facts.programme.rules
     if latest is not None and latest["business_day"] >= day:
         return CheckInToday(
@@ -233,21 +245,4 @@ async def today(deps: Deps, *, member_id: UUID, in_force: InForce[CheckInProgram
         points=ahead.points,
         growth=ahead.growth,
         programme=programme,
-    )
-
-
-async def calendar(deps: Deps, *, member_id: UUID, month: date | None) -> Sequence[CalendarDay]:
-    """Every day of the month of ``month`` (None: the current one), in one statement."""
-    today_ = business_day(deps.clock.now(), deps.zone)
-    first = month_start(month or today_)
-    found = (await rows(_MONTH, [member_id, first, next_month(first)]))[0]
-    marks = dict.fromkeys(found["protected"] or (), DayMark.PROTECTED)
-    marks |= dict.fromkeys(found["checked"] or (), DayMark.CHECKED)
-    return month_calendar(
-        CheckInProgramme(),
-        month=first,
-        today=today_,
-        joined_on=business_day(found["created_at"], deps.zone),
-        marks=marks,
-        made_up_count=0,
     )

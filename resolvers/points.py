@@ -105,6 +105,25 @@ async def post(*, cause_kind: str, cause_id: UUID, now: datetime, version_id: UU
     )
 
 
+async def spend(
+    member_id: UUID, *, amount: int, cause_kind: str, cause_id: UUID, key: str, now: datetime, version_id: UUID
+) -> PointsEntry:
+    """Take ``amount`` points (1 or more) for a cause at once, out of the lots that end first.
+
+    Raises:
+        PointsShort: the member cannot spend so many.
+    """
+    draws = rule.allocate(await ledger.open_lots(member_id), amount, now)
+    return await ledger.append(
+        member_id,
+        kind=EntryKind.SPEND,
+        cause=Cause(kind=cause_kind, id=cause_id, key=key),
+        at=now,
+        out_of=draws,
+        version_id=version_id,
+    )
+
+
 async def release(*, cause_kind: str, cause_id: UUID, now: datetime, programme: InForce[PointsProgramme]) -> None:
     """Give back what was held for the cause, if anything is: into its lots, or into new ones where these have ended."""
     resolved = await ledger.resolve_hold(cause_kind=cause_kind, cause_id=cause_id, state=HoldState.RELEASED, at=now)

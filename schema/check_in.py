@@ -14,6 +14,7 @@ from models.check_in import CheckIn as CheckInRow
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from resolvers import check_in as verbs
 from resolvers import programme
+from resolvers.check_in_calendar import calendar
 from resolvers.programme import ProgrammeKind, check_in_programme, publish
 from schema.context import Info
 from schema.enums import describe
@@ -86,6 +87,16 @@ class StreakProtection:
     monthly_limit: int = strawberry.field(description="It covers so many missed days of a month at most.")
 
 
+@strawberry.type(description="Missed days that can be made up 补签.")
+class CheckInMakeUpTerms:
+    """Its limits and price."""
+
+    window_days: int = strawberry.field(description="So many days before today can be made up.")
+    monthly_limit: int = strawberry.field(description="So many make-ups a month, counted when they are done.")
+    price_points: Points = strawberry.field(description="The price of each, in points; 0: free.")
+    pays_day: bool = strawberry.field(description="Whether it pays what the day would have paid.")
+
+
 @strawberry.type(description="How checking in is rewarded. All rewards of a check-in add up.")
 class CheckInProgramme:
     """The check-in rules."""
@@ -96,12 +107,13 @@ class CheckInProgramme:
     cycle_rewards: list[CheckInReward] = strawberry.field(description="Rewards of days of the cycle, ascending.")
     streak_rewards: list[CheckInReward] = strawberry.field(description="Rewards of streaks, ascending.")
     cumulative_rewards: list[CheckInReward] = strawberry.field(description="Rewards of totals, ascending.")
+    make_up: CheckInMakeUpTerms | None = strawberry.field(description="Make-up; null: there is none.")
     protection: StreakProtection | None = strawberry.field(description="Streak protection; null: there is none.")
 
     @classmethod
     def from_rule(cls, rules: rule.CheckInProgramme) -> "CheckInProgramme":
         """A programme as the rule knows it."""
-        shield = rules.protection
+        shield, terms = rules.protection, rules.make_up
         return cls(
             base_points=Points(rules.base_points),
             base_growth=Points(rules.base_growth),
@@ -109,6 +121,14 @@ class CheckInProgramme:
             cycle_rewards=[CheckInReward.from_rule(reward) for reward in rules.cycle_rewards],
             streak_rewards=[CheckInReward.from_rule(reward) for reward in rules.streak_rewards],
             cumulative_rewards=[CheckInReward.from_rule(reward) for reward in rules.cumulative_rewards],
+            make_up=CheckInMakeUpTerms(
+                window_days=terms.window_days,
+                monthly_limit=terms.monthly_limit,
+                price_points=Points(terms.price_points),
+                pays_day=terms.pays_day,
+            )
+            if terms
+            else None,
             protection=StreakProtection(gap_days=shield.gap_days, monthly_limit=shield.monthly_limit)
             if shield
             else None,
@@ -130,20 +150,24 @@ class CheckInProgrammeVersion(ProgrammeVersion):
 # Checking in
 
 
-@strawberry.type(description="One check-in, with the three counts as they stood after it.")
+@strawberry.type(description="One check-in, with the three counts as they stand after it.")
 class CheckIn:
     """A day on which the member checked in."""
 
     id: UUID = strawberry.field(description="The id that the rewards' entries name as their cause.")
     business_day: date = strawberry.field(description="The shop's day.")
-    cycle_day: int = strawberry.field(description="Its place in the cycle, from 1.")
+    cycle_day: int = strawberry.field(
+        description="Its place in the cycle, from 1; 0 for a day made up before the latest cycle."
+    )
     streak_days: int = strawberry.field(description="Check-ins without a missed day 连续天数.")
-    total_days: int = strawberry.field(description="All check-ins ever 累计天数.")
+    total_days: int = strawberry.field(description="All check-ins up to this day 累计天数.")
     points: Points = strawberry.field(
         description="The points that were credited: all rewards, cut where the points rules cap earnings."
     )
     growth: Points = strawberry.field(description="The growth value that was credited.")
     rewards: list[CheckInReward] = strawberry.field(description="What it was rewarded for.")
+    made_up_on: date | None = strawberry.field(description="The shop's day on which it was made up; null: in time.")
+    price_points: Points = strawberry.field(description="What making it up cost, in points.")
     at: datetime = strawberry.field(description="The instant of the check-in.")
 
     @classmethod
@@ -166,6 +190,8 @@ class CheckIn:
                 )
                 for reward in row.rewards
             ],
+            made_up_on=row.made_up_on,
+            price_points=Points(row.price_points),
             at=row.at,
         )
 
@@ -210,6 +236,9 @@ class CheckInCalendarDay:
 
     day: date = strawberry.field(description="The shop's day.")
     mark: rule.DayMark = strawberry.field(description="What it is to the member.")
+    can_make_up: bool = strawberry.field(
+        description="Whether it can be made up now, by window and monthly limit; the member's points are not looked at."
+    )
 
 
 @strawberry.type(description="A month of check-ins 签到日历.")
@@ -218,6 +247,9 @@ class CheckInCalendar:
 
     month: date = strawberry.field(description="The first day of the month.")
     days: list[CheckInCalendarDay] = strawberry.field(description="Every day of the month, in order.")
+    make_ups_left: int = strawberry.field(
+        description="How many days can still be made up this month, by the rules of today; 0 if there is no make-up."
+    )
 
 
 @refusal_type(rule.AlreadyCheckedIn)
@@ -270,6 +302,18 @@ class StreakProtectionInput:
     monthly_limit: int = strawberry.field(description="Covered in a month, 1 to 31.")
 
 
+@strawberry.input(description="Missed days that can be made up 补签.")
+class CheckInMakeUpTermsInput:
+    """Its limits and price."""
+
+    window_days: int = strawberry.field(description="So many days before today, 1 to 62.")
+    monthly_limit: int = strawberry.field(description="So many a month, 1 to 31.")
+    price_points: Points | None = strawberry.field(default=None, description="0 to 1,000,000 points; 0 unless given.")
+    pays_day: bool | None = strawberry.field(
+        default=None, description="Whether it pays what the day would have paid; yes unless given."
+    )
+
+
 @strawberry.input(description="Check-in rules to publish; what is left out takes its default, not the value before.")
 class CheckInProgrammeInput:
     """All the rules."""
@@ -282,6 +326,7 @@ class CheckInProgrammeInput:
     cumulative_rewards: list[MilestoneRewardInput] | None = strawberry.field(
         default=None, description="None unless given."
     )
+    make_up: CheckInMakeUpTermsInput | None = strawberry.field(default=None, description="None unless given.")
     protection: StreakProtectionInput | None = strawberry.field(default=None, description="None unless given.")
 
 
@@ -334,9 +379,11 @@ class ShopQuery:
         wanted = month or today
         if not FIRST_MONTH <= wanted <= today + MONTHS_AHEAD:
             raise BadInput(zh="month 须在 2000-01-01 至一年之内", en="month must be 2000-01-01 to a year ahead.")
-        days = await verbs.calendar(info.context.deps, member_id=require_member(info), month=wanted)
+        found = await calendar(info.context.deps, member_id=require_member(info), month=wanted)
         return CheckInCalendar(
-            month=month_start(wanted), days=[CheckInCalendarDay(day=one.day, mark=one.mark) for one in days]
+            month=month_start(wanted),
+            days=[CheckInCalendarDay(day=one.day, mark=one.mark, can_make_up=one.can_make_up) for one in found.days],
+            make_ups_left=found.make_ups_left,
         )
 
 

@@ -1,24 +1,46 @@
 """Members 会员: who one is, what the first screen shows, the profile; and members as operators see them."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
-from loyalty.member import MAX_AVATAR_LENGTH, MAX_NICKNAME_LENGTH
+from loyalty.member import MAX_AVATAR_LENGTH, MAX_NICKNAME_LENGTH, MarketingTopic, birthday_free_from
 from loyalty.rights import Right
 from models.member import Member as MemberRow
 from resolvers import balance, tier
 from resolvers import member as verbs
 from schema.check_in import CheckInStatus
 from schema.context import Info
+from schema.enums import describe
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForMembers, Needs, require_member
 from schema.points import PointsAccount
 from schema.refusal import SimpleRefusal
 from schema.scalars import IdempotencyKey
 from schema.tier import TierStanding
+
+describe(
+    MarketingTopic,
+    "What a member may ask to hear of.",
+    {
+        MarketingTopic.NEW_ARRIVALS: "New products.",
+        MarketingTopic.OFFERS: "Offers and sales.",
+        MarketingTopic.MEMBERSHIP: "Points and tiers.",
+        MarketingTopic.EVENTS: "Events.",
+    },
+)
+
+
+@strawberry.type(description="What a member wants.")
+class MemberPreferences:
+    """Whether recommendations are personal, and the topics to hear of."""
+
+    personalised: bool = strawberry.field(description="Whether recommendations may be personal; yes until changed.")
+    marketing_topics: list[MarketingTopic] = strawberry.field(
+        description="The topics the member chose; none until then."
+    )
 
 
 @strawberry.type(description="A member 会员.")
@@ -29,6 +51,11 @@ class Member:
     nickname: str = strawberry.field(description="What the member is called; empty until it is set.")
     avatar_url: str = strawberry.field(description="An https address; empty if there is none.")
     joined_at: datetime = strawberry.field(description="When the member first signed in.")
+    birthday: date | None = strawberry.field(description="With its year; null until it is set.")
+    birthday_changeable_from: date | None = strawberry.field(
+        description="The first shop day on which another birthday can be set; null: none was ever set."
+    )
+    preferences: MemberPreferences = strawberry.field(description="What the member wants.")
 
     @strawberry.field(description="Where the member stands.")
     async def tier(self, info: Info) -> TierStanding:
@@ -47,7 +74,18 @@ class Member:
     @classmethod
     def from_row(cls, row: MemberRow) -> "Member":
         """A member as it is kept."""
-        return cls(id=row.id, nickname=row.nickname, avatar_url=row.avatar_url, joined_at=row.created_at)
+        return cls(
+            id=row.id,
+            nickname=row.nickname,
+            avatar_url=row.avatar_url,
+            joined_at=row.created_at,
+            birthday=row.birthday,
+            birthday_changeable_from=birthday_free_from(row.birthday_changed_on),
+            preferences=MemberPreferences(
+                personalised=row.personalised,
+                marketing_topics=[MarketingTopic(topic) for topic in row.marketing_topics],
+            ),
+        )
 
 
 @strawberry.type(description="What a member sees first, found in four statements however much the member has done.")

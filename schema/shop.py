@@ -8,7 +8,10 @@ from resolvers.token import TokenInvalid
 from schema import (
     category,
     check_in,
+    check_in_make_up,
     member,
+    member_code,
+    member_profile,
     order,
     points,
     points_book,
@@ -46,7 +49,10 @@ MUTATIONS: tuple[type, ...] = (
     order.ShopMutation,
     points_mall.ShopMutation,
     check_in.ShopMutation,
+    check_in_make_up.ShopMutation,
     member.ShopMutation,
+    member_code.ShopMutation,
+    member_profile.ShopMutation,
     referral.ShopMutation,
 )
 

@@ -15,7 +15,7 @@ from models.check_in import CheckIn, ProtectedDay
 from models.ids import new_secret
 from models.points import PointsAccount, PointsEntry
 from models.tier import GrowthEntry, Membership
-from resolvers import check_in, member
+from resolvers import check_in, check_in_calendar, member
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind, check_in_programme
@@ -226,7 +226,7 @@ async def test_the_calendar_marks_every_day_of_the_month(deps: Deps, clock: SetC
         clock.at = shop_noon(day)
         await comes(deps, member_id)
     clock.at = shop_noon(9)
-    days = await check_in.calendar(deps, member_id=member_id, month=None)
+    days = (await check_in_calendar.calendar(deps, member_id=member_id, month=None)).days
     assert len(days) == 30
     assert [one.mark for one in days[:10]] == [
         DayMark.BEFORE_JOINING,
@@ -240,6 +240,6 @@ async def test_the_calendar_marks_every_day_of_the_month(deps: Deps, clock: SetC
         DayMark.TODAY,
         DayMark.AHEAD,
     ]
-    december = await check_in.calendar(deps, member_id=member_id, month=date(2026, 12, 24))
+    december = (await check_in_calendar.calendar(deps, member_id=member_id, month=date(2026, 12, 24))).days
     assert {one.mark for one in december} == {DayMark.AHEAD}
     assert (december[0].day, december[-1].day) == (date(2026, 12, 1), date(2026, 12, 31))
