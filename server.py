@@ -34,6 +34,7 @@ import surroundings
 import telemetry
 from cache import engine as valkey
 from demo import visitor
+from demo.story import Story, StoryBroken
 from hooks.health import health_routes
 from hooks.pay import pay_route
 from jobs import worker as jobs
@@ -41,6 +42,7 @@ from loyalty.refusal import Refusal
 from models import declared, postgres
 from models import engine as database
 from models.asyncpg_backend import Unavailable
+from resolvers import verify as invariants
 from resolvers.clock import SystemClock
 from resolvers.demo_store import fill
 from resolvers.deps import Deps
@@ -434,6 +436,45 @@ def migrate() -> None:
 
 
 @cli.command()
+def verify() -> None:
+    """Check every invariant of what is stored; exit 1 and show the offenders when one does not hold."""
+    settings = configuration.effective()
+    _configure_logs(settings)
+    with surroundings.provided(settings, platform=False) as settings:
+        asyncio.run(surroundings.reachable(settings))
+        broken = asyncio.run(_verified(settings))
+    raise typer.Exit(1 if broken else 0)
+
+
+async def _verified(settings: Settings) -> int:
+    async with database.database(_secret(settings.database_url), pool_size=2):
+        findings = await invariants.verify()
+    for finding in findings:
+        typer.echo(f"  {'✗' if finding.offenders else '✓'} {finding.invariant.promise}")
+        for offender in finding.offenders:
+            typer.echo(f"      {dict(offender)}")
+    broken = sum(bool(finding.offenders) for finding in findings)
+    typer.echo(f"{len(findings) - broken} of {len(findings)} invariants hold.")
+    return broken
+
+
+@cli.command()
+def demo() -> None:
+    """Play the main story through HTTP, in the running store of this data folder or in one started for it."""
+    asked = configuration.effective()
+    _configure_logs(asked)
+    if asked.production or not asked.sandbox:
+        raise surroundings.StartRefused("The demo is played on the sandbox WeChat, and the settings name another one.")
+    with surroundings.open_store(asked) as store, surroundings.provided(asked) as settings:
+        with httpx.Client(trust_env=False, timeout=30.0) as http:
+            played = Story(http, store_url=store, platform_url=settings.wechat_api_base_url, tell=typer.echo)
+            played.play(owner_login=settings.owner_login, owner_password=_secret(settings.owner_password))
+        typer.echo("")
+        broken = asyncio.run(_verified(settings))
+    raise typer.Exit(1 if broken else 0)
+
+
+@cli.command()
 def doctor() -> None:
     """Show the effective settings without secrets, the engines, pending migrations and what the catalogue lacks."""
     settings = configuration.effective()
@@ -530,6 +571,9 @@ def main() -> None:
         lines = "\n".join(f"  {name}: {problem}" for name, problem in refused.problems)
         sys.stderr.write(f"These settings do not allow a start:\n{lines}\n")
         sys.exit(2)
+    except StoryBroken as broken:
+        sys.stderr.write(f"The story is broken: {broken}\n")
+        sys.exit(1)
     except (surroundings.StartRefused, processes.StartFailed, postgres.EngineMissing, valkey.EngineMissing) as refused:
         sys.stderr.write(f"{refused}\n")
         sys.exit(1)

@@ -166,6 +166,37 @@ async def reachable(settings: Settings) -> None:
         await redis.aclose()
 
 
+@contextmanager
+def open_store(settings: Settings) -> Iterator[str]:
+    """The address of a running store of these settings; where there is none, one is started and stopped again.
+
+    Raises:
+        processes.StartFailed: it did not open.
+    """
+    address = {"url": settings.public_address}
+    if _store_answers(address):
+        yield settings.public_address
+        return
+    program = processes.Program(
+        name="the store",
+        argv=[sys.executable, "server.py", "run"],
+        log=settings.data_dir / "log" / "demo.log",
+        cwd=ROOT,
+        environ={name: value for name, value in os.environ.items() if name != "MAKELEVEL"},
+        stop_signals=(signal.SIGTERM,),
+        patience_s=settings.shutdown_grace_s + 15.0,
+    )
+    with processes.start(program, settings.data_dir / "run" / "demo.json", address, _store_answers, within_s=90.0):
+        yield settings.public_address
+
+
+def _store_answers(address: dict[str, Any]) -> bool:
+    try:
+        return bool(_get_json(f"{address['url']}/readyz")["checks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def claimed_port(settings: Settings) -> socket.socket:
     """The server's own socket, bound before anything else is started.
 

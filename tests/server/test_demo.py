@@ -1,0 +1,24 @@
+"""``make demo``: the whole story on the real program, in a store of its own and in one that runs."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.server.processes_seen import command, environment, free_port, running
+
+pytestmark = pytest.mark.xdist_group("server")
+
+
+def test_the_story_is_played_in_a_store_started_for_it_and_in_a_running_one(data_dir: Path) -> None:
+    env = environment(data_dir, free_port())
+    alone = command("demo", env=env, within_s=150)
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    assert "every figure is as before the first order" in alone.stdout
+    assert list((data_dir / "run").glob("*.json")) == [], "what it started is stopped"
+    with running(("run",), env, data_dir.parent / "log") as program:
+        program.wait_until_ready()
+        beside = command("demo", env=env, within_s=150)
+        assert beside.returncode == 0, beside.stdout + beside.stderr
+        assert program.ready()
+        assert "Traceback" not in program.text()
+        assert '"outcome":"bug"' not in program.text()
