@@ -384,7 +384,9 @@ class ShopMutation:
     async def referral_token_create(
         self,
         info: Info,
-        source: Annotated[ReferralTokenSource, strawberry.argument(description="Where it will stand.")],
+        stands_in: Annotated[
+            ReferralTokenSource, strawberry.argument(name="source", description="Where it will stand.")
+        ],
         campaign: Annotated[
             str,
             strawberry.argument(
@@ -396,7 +398,7 @@ class ShopMutation:
         row = await verbs.create_token(
             info.context.deps,
             member_id=require_member(info),
-            source=rule.BindingSource(source.value),
+            source=rule.BindingSource(stands_in.value),
             campaign=campaign,
         )
         return ReferralTokenCreated(token=ReferralToken.from_row(row))
