@@ -23,6 +23,11 @@ MALL_ITEM = (
     "exchanged_points, created_at, updated_at)"
 )
 
+CHECK_IN = (
+    "INSERT INTO check_in (id, member_id, business_day, cycle_started_on, cycle_day, streak_days, total_days, points, "
+    "growth, version_id, rewards, price_points, offset_points, offset_growth, at)"
+)
+
 BREAKS = {
     "points_balance": "UPDATE points_account SET balance = balance + 1 WHERE member_id = $1",
     "points_held": "UPDATE points_account SET balance = balance + 1, held = held + 1 WHERE member_id = $1",
@@ -49,6 +54,12 @@ BREAKS = {
     "member_id, item_id, version_id, quantity, points) VALUES ($1, $3, $1, $1, $1, 1, 1)",
     "mall_orders": "UPDATE shop_order SET kind = 'mall' WHERE id = $3",
     "money": "UPDATE shop_order SET state = 'paid' WHERE id = $3",
+    "check_in_counts": f"{CHECK_IN} SELECT $1, $1, '2026-01-02', '2026-01-02', 1, 1, 2, 0, 0, id, '[]', 0, 0, 0, now() "
+    "FROM programme_version WHERE kind = 'check_in' LIMIT 1",
+    "check_in_paid": f"{CHECK_IN} SELECT $1, $1, '2026-01-02', '2026-01-02', 1, 1, 1, 5, 0, id, '[]', 0, 0, 0, now() "
+    "FROM programme_version WHERE kind = 'check_in' LIMIT 1",
+    "points_actions": "INSERT INTO points_action (id, member_id, code, cause, business_day, points, version_id, at) "
+    "SELECT $1, $1, 'review', '1', '2026-01-02', 5, id, now() FROM programme_version WHERE kind = 'points' LIMIT 1",
     "referral_rewards": "INSERT INTO growth_entry (id, member_id, seq, kind, amount, balance_after, cause_kind, "
     "cause_id, key, at) VALUES ($1, $1, 1, 'referral', 5, 5, 'referral', $1, 'k', now())",
     "referral_goals": "INSERT INTO referral_goal (id, member_id, code, friends, points, growth, version_id, "
