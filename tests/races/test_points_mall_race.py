@@ -83,16 +83,18 @@ async def test_100_members_and_a_stock_of_10_make_10_exchanges(deps: Deps, shop:
 
 async def test_members_who_look_before_they_take_get_more_than_there_is(deps: Deps) -> None:
     item = await make_item(deps, stock=STOCK)
+    all_looked = asyncio.Barrier(STOCK * 2)
 
     async def take() -> bool:
         async with transaction():
             left = await one("SELECT stock_left FROM mall_item WHERE id = $1", item.id)
+            await all_looked.wait()
             if left < 1:
                 return False
             await changed("UPDATE mall_item SET stock_left = $2 WHERE id = $1", [item.id, left - 1])
         return True
 
-    assert sum(await at_once(take() for _ in range(MEMBERS))) > STOCK
+    assert sum(await at_once(take() for _ in range(STOCK * 2))) > STOCK
 
 
 async def test_10_taps_of_one_member_on_a_limit_of_1_make_one_exchange(
