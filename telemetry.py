@@ -86,7 +86,7 @@ _connections = Gauge(
     "youli_database_connections", "Database connections by state.", ["state"], multiprocess_mode="livesum"
 )
 _backlog = Gauge(
-    "youli_outbox_due", "Outbox entries that are due and not delivered yet.", multiprocess_mode="livemostrecent"
+    "youli_jobs_due", "What a job found due in its last round, 50 at most.", ["job"], multiprocess_mode="livemostrecent"
 )
 
 # When a counter was made is of no use to anybody and doubles the page.
@@ -198,9 +198,9 @@ def pool_seen(*, open_count: int, idle_count: int) -> None:
     _connections.labels("idle").set(idle_count)
 
 
-def backlog_seen(due_count: int) -> None:
-    """Note how many outbox entries are due."""
-    _backlog.set(due_count)
+def backlog_seen(job: str, due_count: int) -> None:
+    """Note how much a job found due in a round."""
+    _backlog.labels(job).set(due_count)
 
 
 def exposition() -> tuple[bytes, str]:

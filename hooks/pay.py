@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from loyalty.payment import NoticeOutcome
 from resolvers import notice
 from resolvers.deps import Deps
 from wechat.errors import NoticeUnsupported, WeChatError
@@ -25,23 +26,25 @@ def pay_route(deps: Deps, path: str = "/hooks/wechat/pay") -> Route:
     """The address given to WeChat as ``notify_url``, for payments and refunds alike."""
 
     async def receive(request: Request) -> Response:
+        seen = request.scope.setdefault("state", {})
+        seen["operation"] = "payNotice"
         body = await _body(request)
         if body is None:
             return _fail(413, "the body is too large")
         try:
             verified = deps.pay.verify_notice(request.headers, body)
         except NoticeUnsupported as error:
-            log.warning("notice_unsupported", error=error.code)
+            seen["outcome"] = error.code
             return Response(status_code=204)
         except WeChatError as error:
-            log.warning("notice_refused", error=error.code)
+            seen["outcome"] = error.code
             return _fail(401, "the signature does not hold")
         row_id = await notice.receive(deps, verified)
+        seen["outcome"] = NoticeOutcome.DUPLICATE
         if row_id is not None:
             try:
                 async with asyncio.timeout(APPLY_WITHIN_S):
-                    outcome = await notice.handle(deps, notice_row_id=row_id, resource=verified.resource)
-                log.info("notice", outcome=outcome)
+                    seen["outcome"] = await notice.handle(deps, notice_row_id=row_id, resource=verified.resource)
             except Exception:
                 log.exception("notice_kept_for_later", notice_row_id=str(row_id))
         return Response(status_code=204)

@@ -6,7 +6,7 @@ from typing import Any
 
 from models.asyncpg_backend import Unavailable
 from resolvers.deps import Deps
-from telemetry import job_line
+from telemetry import backlog_seen, job_line
 
 BATCH = 50
 """How many things one round takes; a full round is followed by the next at once."""
@@ -28,6 +28,7 @@ class Sweep:
             Unavailable: the database is away, so nothing more can be done in this round.
         """
         due = await self.due(deps, BATCH)
+        backlog_seen(self.name, len(due))
         for thing in due:
             try:
                 async with job_line(self.name, thing=str(thing)):
