@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 from loyalty.refusal import Refusal
 
@@ -39,6 +40,7 @@ NOT_CODE = Reason(
     "must be 1 to 40 letters a-z, digits or underscores, a letter first",
     "必须是 1 至 40 个小写字母、数字或下划线，且以字母开头",
 )
+NOT_ID = Reason("must be an id", "必须是 id")
 DUPLICATE = Reason("stands there twice", "重复")
 NOT_ASCENDING = Reason("must be greater than the one before it", "必须大于前一项")
 
@@ -155,6 +157,25 @@ class Fields:
             if value in found:
                 raise invalid(path, DUPLICATE)
             found.append(_as_code(value, path))
+        return tuple(found)
+
+    def ids(self, name: str, most: int) -> tuple[UUID, ...]:
+        """A list of at most ``most`` ids, each once; empty when absent."""
+        items = self._items(name)
+        if len(items) > most:
+            raise invalid(self.path(name), Reason(f"must have at most {most} entries", f"最多 {most} 项"))
+        found: list[UUID] = []
+        for position, value in enumerate(items):
+            path = f"{self.path(name)}[{position}]"
+            try:
+                one = UUID(value) if isinstance(value, str) else None
+            except ValueError:
+                one = None
+            if one is None:
+                raise invalid(path, NOT_ID)
+            if one in found:
+                raise invalid(path, DUPLICATE)
+            found.append(one)
         return tuple(found)
 
     def integers(self, name: str, low: int, high: int) -> tuple[int, ...]:

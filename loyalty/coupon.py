@@ -1,0 +1,652 @@
+"""Coupons: what a template says, when a coupon can be used, what it takes off, and which coupons go together.
+
+Which of the usable ones are best for a cart is decided in ``loyalty.coupon_choice``.
+
+Source: docs/rules/coupon.md
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
+from enum import StrEnum
+from typing import Self
+from uuid import UUID
+
+from loyalty.money import BP, apply_bp, prorate
+from loyalty.programme import Definition, Fields, Reason, invalid
+from loyalty.refusal import Refusal
+from loyalty.shop_time import business_day, day_end, day_start
+
+MAX_COUPON_FEN = 1_000_000_000
+MAX_COUPONS_PER_ORDER = 5
+MAX_SCOPE = 200
+MAX_QUOTA = 10_000_000
+MAX_BATCH = 5_000
+MAX_GRANT_MEMBERS = 500
+DEFAULT_GROUP = "standard"
+
+
+class CouponKind(StrEnum):
+    """What a coupon takes off."""
+
+    AMOUNT = "amount"
+    PERCENT = "percent"
+    EXCHANGE = "exchange"
+
+
+APPLY_ORDER = (CouponKind.EXCHANGE, CouponKind.AMOUNT, CouponKind.PERCENT)
+"""In one order, coupons are applied in this order of their kinds; within a kind, the older template first."""
+
+
+class CouponState(StrEnum):
+    """Where a coupon stands. A reserved one that its order gives back is issued again."""
+
+    ISSUED = "issued"
+    RESERVED = "reserved"
+    USED = "used"
+    EXPIRED = "expired"
+    VOID = "void"
+
+
+class CouponChannel(StrEnum):
+    """How a member came by a coupon."""
+
+    CLAIM = "claim"
+    CODE = "code"
+    GRANT = "grant"
+    TIER = "tier"
+    MALL = "mall"
+
+
+class CouponEventKind(StrEnum):
+    """What happens to a coupon."""
+
+    ISSUED = "issued"
+    RESERVED = "reserved"
+    USED = "used"
+    RELEASED = "released"
+    RETURNED = "returned"
+    EXPIRED = "expired"
+    VOIDED = "voided"
+
+
+class TemplateState(StrEnum):
+    """A draft has never been given out; a paused template gives out no more, what it gave stays good."""
+
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    PAUSED = "paused"
+
+
+class GrantState(StrEnum):
+    """How a bulk grant stands. EXHAUSTED: the template had nothing left for the rest."""
+
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    EXHAUSTED = "exhausted"
+
+
+class UnusableReason(StrEnum):
+    """Why a coupon takes nothing off a cart."""
+
+    NOT_AVAILABLE = "not_available"
+    NOT_STARTED = "not_started"
+    EXPIRED = "expired"
+    OUT_OF_SCOPE = "out_of_scope"
+    BELOW_THRESHOLD = "below_threshold"
+    NOTHING_LEFT = "nothing_left"
+
+
+class CouponNotFound(Refusal):
+    """No such coupon, or another member's: the two are not told apart."""
+
+    code = "COUPON_NOT_FOUND"
+    zh = "优惠券不存在"
+    en = "There is no such coupon."
+
+
+class CouponTemplateNotFound(Refusal):
+    """No such template, for an operator."""
+
+    code = "COUPON_TEMPLATE_NOT_FOUND"
+    zh = "券模板不存在"
+    en = "There is no such coupon template."
+
+
+class CouponTemplateCodeTaken(Refusal):
+    """Another template has this code."""
+
+    code = "COUPON_TEMPLATE_CODE_TAKEN"
+    zh = "券模板编码已被使用"
+    en = "Another coupon template has this code."
+
+
+class CouponNotOffered(Refusal):
+    """Nothing to be claimed here: no such template, not published, or outside its time."""
+
+    code = "COUPON_NOT_OFFERED"
+    zh = "该优惠券不存在或不在领取时间内"
+    en = "This coupon is not offered."
+
+
+class CouponLimitReached(Refusal):
+    """A member may have ``limit`` of them, in all or on one day, and has ``had``."""
+
+    code = "COUPON_LIMIT_REACHED"
+    zh = "每人限领 {limit} 张，您已领 {had} 张"
+    en = "The limit is {limit} for each member; you have had {had}."
+
+
+class CouponsGone(Refusal):
+    """The total, the day's number or the budget of the template is used up."""
+
+    code = "COUPONS_GONE"
+    zh = "优惠券已领完"
+    en = "There are no more of these coupons."
+
+
+class CouponCodeInvalid(Refusal):
+    """No such code, or it was redeemed, or its batch has ended: guessing learns nothing."""
+
+    code = "COUPON_CODE_INVALID"
+    zh = "兑换码无效或已被使用"
+    en = "This code is not valid."
+
+
+class CouponNotUsable(Refusal):
+    """The coupon ``coupon_id`` takes nothing off this order: ``reason``, and ``missing`` fen below the threshold."""
+
+    code = "COUPON_NOT_USABLE"
+    zh = "该优惠券不可用于此订单"
+    en = "This coupon cannot be used on this order."
+
+
+class CouponsNotCombinable(Refusal):
+    """``coupon_id`` and ``other_id`` do not go together on one order."""
+
+    code = "COUPONS_NOT_COMBINABLE"
+    zh = "所选优惠券不可叠加使用"
+    en = "These coupons cannot be used together."
+
+
+class CouponChoiceUnclear(Refusal):
+    """Coupons were named and the best ones asked for at once."""
+
+    code = "COUPON_CHOICE_UNCLEAR"
+    zh = "不能同时指定优惠券并选择最优组合"
+    en = "Name coupons or ask for the best ones, not both."
+
+
+class TooManyCoupons(Refusal):
+    """More than ``most`` coupons, of one template or altogether, on one order."""
+
+    code = "TOO_MANY_COUPONS"
+    zh = "每单最多使用 {most} 张优惠券"
+    en = "At most {most} coupons can be used on one order."
+
+
+class CouponStateRefused(Refusal):
+    """What was asked for is not possible in the coupon's ``state``."""
+
+    code = "COUPON_STATE_REFUSED"
+    zh = "优惠券当前状态（{state}）不支持此操作"
+    en = "This is not possible while the coupon is {state}."
+
+
+class CouponGrantNotFound(Refusal):
+    """No such bulk grant."""
+
+    code = "COUPON_GRANT_NOT_FOUND"
+    zh = "发券任务不存在"
+    en = "There is no such grant."
+
+
+# A template's terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which goods a coupon is for. Without categories and products: all. Exclusions win over both."""
+
+    category_ids: frozenset[UUID] = frozenset()
+    product_ids: frozenset[UUID] = frozenset()
+    excluded_category_ids: frozenset[UUID] = frozenset()
+    excluded_product_ids: frozenset[UUID] = frozenset()
+
+    def covers(self, product_id: UUID, category_ids: Collection[UUID]) -> bool:
+        """Whether a product is meant; ``category_ids`` are its category and the one above."""
+        if product_id in self.excluded_product_ids or not self.excluded_category_ids.isdisjoint(category_ids):
+            return False
+        if not self.category_ids and not self.product_ids:
+            return True
+        return product_id in self.product_ids or not self.category_ids.isdisjoint(category_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponTerms:
+    """One version of a template's terms.
+
+    ``amount_fen`` belongs to the kind amount, ``discount_bp`` to percent; ``cap_fen`` is the most that a percent or
+    exchange coupon takes off, None: no cap. Valid from ``valid_from`` to ``valid_until``, both shop days included, or
+    for ``valid_days`` days after the claim, from ``delay_days`` later on. ``member_limit`` None: no limit.
+    """
+
+    kind: CouponKind
+    amount_fen: int | None = None
+    discount_bp: int | None = None
+    cap_fen: int | None = None
+    threshold_fen: int = 0
+    scope: Scope = field(default_factory=Scope)
+    valid_from: date | None = None
+    valid_until: date | None = None
+    valid_days: int | None = None
+    delay_days: int = 0
+    group: str = DEFAULT_GROUP
+    combines_with: frozenset[str] = frozenset()
+    exclusive: bool = False
+    max_per_order: int = 1
+    member_limit: int | None = None
+    member_daily_limit: int | None = None
+    return_grace_days: int = 7
+
+    @classmethod
+    def parse(cls, definition: Definition) -> Self:
+        """Read a definition. Raises: ProgrammeInvalid, which names the first field that cannot work."""
+        fields = Fields(definition)
+        kind = fields.choice("kind", CouponKind)
+        for name, owners in _OWNERS.items():
+            if fields.has(name) and kind not in owners:
+                raise invalid(name, Reason(f"does not belong to a coupon of the kind {kind}", f"不适用于 {kind} 券"))
+        valid_from, valid_until = _parse_days(fields)
+        fixed = valid_until is not None
+        exclusive = fields.boolean("exclusive", False)
+        combines_with = frozenset(fields.codes("combines_with"))
+        if exclusive and combines_with:
+            raise invalid("combines_with", Reason("must be empty for an exclusive coupon", "独享券不可叠加"))
+        terms = cls(
+            kind=kind,
+            amount_fen=fields.integer("amount_fen", 1, MAX_COUPON_FEN) if kind is CouponKind.AMOUNT else None,
+            discount_bp=fields.integer("discount_bp", 1, BP) if kind is CouponKind.PERCENT else None,
+            cap_fen=fields.optional_integer("cap_fen", 1, MAX_COUPON_FEN),
+            threshold_fen=fields.integer("threshold_fen", 0, MAX_COUPON_FEN, 0),
+            scope=_parse_scope(fields),
+            valid_from=valid_from,
+            valid_until=valid_until,
+            valid_days=None if fixed else fields.integer("valid_days", 1, 3_650),
+            delay_days=0 if fixed else fields.integer("delay_days", 0, 365, 0),
+            group=fields.code("group") if fields.has("group") else DEFAULT_GROUP,
+            combines_with=combines_with,
+            exclusive=exclusive,
+            max_per_order=fields.integer("max_per_order", 1, MAX_COUPONS_PER_ORDER, 1),
+            member_limit=fields.optional_integer("member_limit", 1, 1_000_000),
+            member_daily_limit=fields.optional_integer("member_daily_limit", 1, 1_000_000),
+            return_grace_days=fields.integer("return_grace_days", 0, 365, 7),
+        )
+        fields.done()
+        return terms
+
+    def definition(self) -> dict[str, object]:
+        """The definition that ``parse`` reads back to equal terms."""
+        return {
+            "kind": self.kind.value,
+            "amount_fen": self.amount_fen,
+            "discount_bp": self.discount_bp,
+            "cap_fen": self.cap_fen,
+            "threshold_fen": self.threshold_fen,
+            "scope": {
+                "category_ids": _texts(self.scope.category_ids),
+                "product_ids": _texts(self.scope.product_ids),
+                "excluded_category_ids": _texts(self.scope.excluded_category_ids),
+                "excluded_product_ids": _texts(self.scope.excluded_product_ids),
+            },
+            "valid_from": self.valid_from.isoformat() if self.valid_from else None,
+            "valid_until": self.valid_until.isoformat() if self.valid_until else None,
+            "valid_days": self.valid_days,
+            "delay_days": self.delay_days or None,
+            "group": self.group,
+            "combines_with": sorted(self.combines_with),
+            "exclusive": self.exclusive,
+            "max_per_order": self.max_per_order,
+            "member_limit": self.member_limit,
+            "member_daily_limit": self.member_daily_limit,
+            "return_grace_days": self.return_grace_days,
+        }
+
+    def worth_fen(self) -> int | None:
+        """The most that one coupon can cost the shop, in fen; None when nothing bounds it."""
+        return self.amount_fen if self.kind is CouponKind.AMOUNT else self.cap_fen
+
+    def combines(self, other: "CouponTerms") -> bool:
+        """Whether coupons of these terms go together: each names the other's group, and neither is exclusive."""
+        agreed = other.group in self.combines_with and self.group in other.combines_with
+        return agreed and not self.exclusive and not other.exclusive
+
+
+_OWNERS = {
+    "amount_fen": {CouponKind.AMOUNT},
+    "discount_bp": {CouponKind.PERCENT},
+    "cap_fen": {CouponKind.PERCENT, CouponKind.EXCHANGE},
+}
+
+
+def _texts(ids: Collection[UUID]) -> list[str]:
+    return sorted(str(one) for one in ids)
+
+
+def _parse_days(fields: Fields) -> tuple[date | None, date | None]:
+    if not fields.has("valid_until"):
+        if fields.has("valid_from"):
+            raise invalid("valid_from", Reason("needs valid_until", "须同时设置 valid_until"))
+        return None, None
+    for name in ("valid_days", "delay_days"):
+        if fields.has(name):
+            raise invalid(name, Reason("does not go with fixed days", "固定有效期不适用"))
+    valid_from = fields.day("valid_from") if fields.has("valid_from") else None
+    valid_until = fields.day("valid_until")
+    if valid_from is not None and valid_until < valid_from:
+        raise invalid("valid_until", Reason("must not be before valid_from", "不能早于 valid_from"))
+    return valid_from, valid_until
+
+
+def _parse_scope(fields: Fields) -> Scope:
+    part = fields.part("scope")
+    if part is None:
+        return Scope()
+    scope = Scope(
+        category_ids=frozenset(part.ids("category_ids", MAX_SCOPE)),
+        product_ids=frozenset(part.ids("product_ids", MAX_SCOPE)),
+        excluded_category_ids=frozenset(part.ids("excluded_category_ids", MAX_SCOPE)),
+        excluded_product_ids=frozenset(part.ids("excluded_product_ids", MAX_SCOPE)),
+    )
+    part.done()
+    return scope
+
+
+# Giving out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How many coupons a template may give out; None: as many as one likes.
+
+    ``budget_fen`` bounds the sum of what the coupons can cost at most, those that expired unused apart.
+    """
+
+    total_limit: int | None = None
+    daily_limit: int | None = None
+    budget_fen: int | None = None
+
+
+def admit_quota(terms: CouponTerms, quota: Quota) -> None:
+    """Whether a template with these terms may have this quota.
+
+    Raises: ProgrammeInvalid, which names ``total_limit``, ``daily_limit``, ``budget_fen``, or ``cap_fen`` for a budget
+    over coupons that nothing bounds.
+    """
+    bounds = {"total_limit": MAX_QUOTA, "daily_limit": MAX_QUOTA, "budget_fen": 100_000_000_000}
+    for name, most in bounds.items():
+        value: int | None = getattr(quota, name)
+        if value is not None and not 0 <= value <= most:
+            raise invalid(name, Reason(f"must be 0 to {most}", f"必须在 0 到 {most} 之间"))
+    if quota.budget_fen is not None and terms.worth_fen() is None:
+        raise invalid("cap_fen", Reason("is required with a budget", "设有预算时为必填项"))
+
+
+def admit_window(*, opens_at: datetime | None, closes_at: datetime | None) -> None:
+    """Whether a template may be claimed in this time, closed-open; None is open. Raises: ProgrammeInvalid."""
+    if opens_at is not None and closes_at is not None and closes_at <= opens_at:
+        raise invalid("closes_at", Reason("must be later than opens_at", "必须晚于 opens_at"))
+
+
+def admit_same_kind(terms: CouponTerms, wanted: CouponTerms) -> None:
+    """Whether a template may get these terms: its kind stays. Raises: ProgrammeInvalid."""
+    if wanted.kind is not terms.kind:
+        raise invalid("kind", Reason("stays what it is", "创建后不可更改"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateOffer:
+    """The state of a template when a coupon is wanted: offered from ``opens_at`` until before ``closes_at``."""
+
+    published: bool
+    opens_at: datetime | None = None
+    closes_at: datetime | None = None
+
+    def offered(self, now: datetime) -> bool:
+        """Whether coupons of it can be had at ``now``."""
+        opened = self.opens_at is None or self.opens_at <= now
+        return self.published and opened and (self.closes_at is None or now < self.closes_at)
+
+
+def admit_issue(
+    terms: CouponTerms, offer: TemplateOffer, *, had_count: int, had_today: int, now: datetime, zone: tzinfo
+) -> "Validity":
+    """Whether a member may have one more coupon, and when it will be good.
+
+    ``had_count`` and ``had_today`` are what the member was given of the template, voided ones apart. What is left of
+    the template's total, day and budget is decided by the guarded write.
+
+    Raises, in this order: CouponNotOffered (also when it would have ended already), CouponLimitReached.
+    """
+    if not offer.offered(now):
+        raise CouponNotOffered()
+    given = validity(terms, claimed_at=now, zone=zone)
+    if given.expires_at <= now:
+        raise CouponNotOffered()
+    if terms.member_limit is not None and had_count >= terms.member_limit:
+        raise CouponLimitReached(limit=terms.member_limit, had=had_count)
+    if terms.member_daily_limit is not None and had_today >= terms.member_daily_limit:
+        raise CouponLimitReached(limit=terms.member_daily_limit, had=had_today)
+    return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """A coupon can be used from ``usable_from`` until before ``expires_at``."""
+
+    usable_from: datetime
+    expires_at: datetime
+
+
+def validity(terms: CouponTerms, *, claimed_at: datetime, zone: tzinfo) -> Validity:
+    """When a coupon that is claimed at ``claimed_at`` can be used.
+
+    Days after the claim are whole shop days: without a delay the rest of the day of the claim comes on top.
+    """
+    if terms.valid_until is not None:
+        starts_at = day_start(terms.valid_from, zone) if terms.valid_from else claimed_at
+        return Validity(usable_from=max(starts_at, claimed_at), expires_at=day_end(terms.valid_until, zone))
+    assert terms.valid_days is not None, "terms without fixed days have a number of days"
+    today = business_day(claimed_at, zone)
+    first = today + timedelta(days=terms.delay_days)
+    last = first + timedelta(days=terms.valid_days - (1 if terms.delay_days else 0))
+    usable_from = day_start(first, zone) if terms.delay_days else claimed_at
+    return Validity(usable_from=usable_from, expires_at=day_end(last, zone))
+
+
+def returned_until(terms: CouponTerms, *, expires_at: datetime, now: datetime, zone: tzinfo) -> datetime:
+    """Until when a coupon is good that an order gives back at ``now``: as before, or so many more days if it ended.
+
+    The days are whole shop days after today. Without any (``return_grace_days`` 0), what has ended stays ended.
+    """
+    if now < expires_at or terms.return_grace_days == 0:
+        return expires_at
+    return day_end(business_day(now, zone) + timedelta(days=terms.return_grace_days), zone)
+
+
+# Using
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponLine:
+    """A line of the cart as coupons see it: after member price or tier discount, before points. Prices in fen."""
+
+    product_id: UUID
+    category_ids: frozenset[UUID] = frozenset()
+    unit_price_fen: int
+    payable_fen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldCoupon:
+    """A member's coupon. ``available``: issued, and not on another order."""
+
+    id: UUID
+    template_id: UUID
+    template_code: str
+    version: int
+    terms: CouponTerms
+    usable_from: datetime
+    expires_at: datetime
+    available: bool = True
+
+    def position(self) -> tuple[int, UUID, int, datetime, UUID]:
+        """Its place among the coupons of an order: kind, older template, older terms, sooner end."""
+        return (APPLY_ORDER.index(self.terms.kind), self.template_id, self.version, self.expires_at, self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """Why a coupon takes nothing off; ``missing_fen`` is what the goods in scope lack to the threshold."""
+
+    reason: UnusableReason
+    missing_fen: int | None = None
+
+
+def unusable(coupon: HeldCoupon, lines: Sequence[CouponLine], *, now: datetime) -> Unusable | None:
+    """Why this coupon alone cannot be used on these lines; None if it can. The first of the reasons that applies.
+
+    The threshold is measured on what the lines in scope cost before any coupon; reaching it exactly is enough.
+    """
+    if not coupon.available:
+        return Unusable(reason=UnusableReason.NOT_AVAILABLE)
+    if now < coupon.usable_from:
+        return Unusable(reason=UnusableReason.NOT_STARTED)
+    if now >= coupon.expires_at:
+        return Unusable(reason=UnusableReason.EXPIRED)
+    covered = [line for line in lines if coupon.terms.scope.covers(line.product_id, line.category_ids)]
+    if not covered:
+        return Unusable(reason=UnusableReason.OUT_OF_SCOPE)
+    missing_fen = coupon.terms.threshold_fen - sum(line.payable_fen for line in covered)
+    if missing_fen > 0:
+        return Unusable(reason=UnusableReason.BELOW_THRESHOLD, missing_fen=missing_fen)
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedCoupon:
+    """What one coupon takes off an order in fen, altogether and of each line."""
+
+    coupon_id: UUID
+    template_code: str
+    discount_fen: int
+    shares: tuple[int, ...]
+
+
+def covered_lines(terms: CouponTerms, lines: Sequence[CouponLine]) -> tuple[int, ...]:
+    """The positions of the lines that a coupon is for."""
+    return tuple(at for at, line in enumerate(lines) if terms.scope.covers(line.product_id, line.category_ids))
+
+
+def most_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[int], left: Sequence[int]) -> int:
+    """What a coupon takes off the ``covered`` lines altogether, of which ``left`` fen each are still to pay.
+
+    An amount takes up to its face, a percentage its part rounded half up and up to its cap. An exchange takes the price
+    of one piece of the dearest line, up to its cap.
+    """
+    if terms.kind is CouponKind.EXCHANGE:
+        total = max((min(lines[at].unit_price_fen, left[at]) for at in covered), default=0)
+    else:
+        whole = sum(left[at] for at in covered)
+        if terms.kind is CouponKind.AMOUNT:
+            assert terms.amount_fen is not None, "an amount coupon has an amount"
+            total = min(terms.amount_fen, whole)
+        else:
+            assert terms.discount_bp is not None, "a percent coupon has a rate"
+            total = apply_bp(whole, terms.discount_bp)
+    return total if terms.cap_fen is None else min(total, terms.cap_fen)
+
+
+def take_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[int], left: Sequence[int]) -> list[int]:
+    """What a coupon takes off each of the lines: ``most_off``, shared over the covered ones by what is left of them.
+
+    Largest remainder, earlier line first. An exchange is about one line; of equally dear ones the earlier.
+    """
+    shares = [0] * len(lines)
+    total = most_off(terms, lines, covered, left)
+    if total == 0:
+        return shares
+    if terms.kind is CouponKind.EXCHANGE:
+        dearest = max(covered, key=lambda at: (min(lines[at].unit_price_fen, left[at]), -at))
+        shares[dearest] = total
+        return shares
+    for at, share in zip(covered, prorate(total, [left[at] for at in covered]), strict=True):
+        shares[at] = share
+    return shares
+
+
+def apply_coupons(coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine]) -> tuple[AppliedCoupon, ...]:
+    """Apply coupons to lines in their fixed order, whatever order they are given in; each sees what is left."""
+    left = [line.payable_fen for line in lines]
+    applied = []
+    for coupon in sorted(coupons, key=HeldCoupon.position):
+        shares = take_off(coupon.terms, lines, covered_lines(coupon.terms, lines), left)
+        left = [rest - share for rest, share in zip(left, shares, strict=True)]
+        applied.append(
+            AppliedCoupon(
+                coupon_id=coupon.id,
+                template_code=coupon.template_code,
+                discount_fen=sum(shares),
+                shares=tuple(shares),
+            )
+        )
+    return tuple(applied)
+
+
+def most_of_template(coupons: Sequence[HeldCoupon]) -> int:
+    """How many coupons of one template may be on an order, by the strictest of their terms."""
+    return min(coupon.terms.max_per_order for coupon in coupons)
+
+
+def combinable(coupon: HeldCoupon, others: Sequence[HeldCoupon]) -> bool:
+    """Whether a coupon may join these on one order, as far as groups and the numbers of its template go."""
+    same = [coupon, *(other for other in others if other.template_id == coupon.template_id)]
+    if len(same) > most_of_template(same) or len(others) >= MAX_COUPONS_PER_ORDER:
+        return False
+    return all(coupon.terms.combines(other.terms) for other in others)
+
+
+def admit_coupons(
+    coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine], *, now: datetime
+) -> tuple[AppliedCoupon, ...]:
+    """What the coupons that a member chose take off these lines.
+
+    Raises, in this order: TooManyCoupons (altogether), then coupon by coupon in their fixed order CouponNotUsable,
+    TooManyCoupons (of one template), CouponsNotCombinable, and at last CouponNotUsable for one that finds nothing left.
+    """
+    if len(coupons) > MAX_COUPONS_PER_ORDER:
+        raise TooManyCoupons(most=MAX_COUPONS_PER_ORDER)
+    chosen: list[HeldCoupon] = []
+    for coupon in sorted(coupons, key=HeldCoupon.position):
+        why = unusable(coupon, lines, now=now)
+        if why is not None:
+            raise CouponNotUsable(coupon_id=str(coupon.id), reason=why.reason.value, missing=why.missing_fen)
+        same = [coupon, *(other for other in chosen if other.template_id == coupon.template_id)]
+        if len(same) > most_of_template(same):
+            raise TooManyCoupons(most=most_of_template(same))
+        for other in chosen:
+            if not coupon.terms.combines(other.terms):
+                raise CouponsNotCombinable(coupon_id=str(coupon.id), other_id=str(other.id))
+        chosen.append(coupon)
+    applied = apply_coupons(chosen, lines)
+    for one in applied:
+        if one.discount_fen == 0:
+            raise CouponNotUsable(coupon_id=str(one.coupon_id), reason=UnusableReason.NOTHING_LEFT.value, missing=None)
+    return applied
+
+
+def face_wasted(coupons: Sequence[HeldCoupon], applied: Sequence[AppliedCoupon]) -> int:
+    """How much of the face values of amount coupons an order leaves unused, in fen."""
+    faces = {coupon.id: coupon.terms.amount_fen for coupon in coupons}
+    return sum(face - one.discount_fen for one in applied if (face := faces[one.coupon_id]) is not None)
