@@ -54,19 +54,26 @@ def streaks_paid(outcomes: Sequence[CheckInOutcome]) -> dict[date, list[CheckInR
 
 
 def repair(
-    day: date, outcomes: Sequence[CheckInOutcome], *, programme: CheckInProgramme = REPAIRABLE, today: date = TODAY
+    day: date,
+    outcomes: Sequence[CheckInOutcome],
+    *,
+    programme: CheckInProgramme = REPAIRABLE,
+    today: date = TODAY,
+    earlier: Sequence[check_in.MakeUpOutcome] = (),
 ) -> check_in.MakeUpOutcome:
+    made_up = {one.day: [reward for reward in one.rewards if reward.kind is RewardKind.STREAK] for one in earlier}
     return check_in.make_up(
         programme,
         day=day,
         today=today,
         joined_on=JOINED,
-        checked={one.day for one in outcomes},
+        checked={one.day for one in outcomes} | set(made_up),
         protected=set(),
-        total_days=len(outcomes),
+        total_days=len(outcomes) + len(earlier),
         cycle_started_on=outcomes[-1].cycle_started_on if outcomes else None,
-        paid_streaks=streaks_paid(outcomes),
+        paid_streaks=streaks_paid(outcomes) | made_up,
         made_up_count=0,
+        offsets={one.day: (one.offset_points, one.offset_growth) for one in earlier},
     )
 
 
@@ -185,6 +192,62 @@ def test_a_repair_never_pays_more_than_never_having_missed_the_day(days: list[da
     assert repaired.points == max(0, faithful - before)
     paid = [reward.days for one in played if one.day in around(day, days) for reward in one.rewards]
     assert not {reward.days for reward in repaired.rewards} & set(paid)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12))
+def test_two_repairs_of_one_run_pay_in_sum_what_never_missing_a_day_had_paid(one: int, two: int, three: int) -> None:
+    milestones = CheckInProgramme.parse(
+        {
+            "base_points": 0,
+            "streak_rewards": [{"days": n, "points": n, "growth": n} for n in (2, 3, 5, 8, 13, 21)],
+            "make_up": {"window_days": 62, "monthly_limit": 31},
+        }
+    )
+    first_gap, second_gap = one, one + 1 + two
+    length = second_gap + 1 + three
+    whole_run = [date(2026, 10, 1) + at * A_DAY for at in range(length)]
+    days = [day for at, day in enumerate(whole_run) if at not in (first_gap, second_gap)]
+    today = whole_run[-1] + A_DAY
+    played = play(milestones, days)
+    first = repair(whole_run[first_gap], played, programme=milestones, today=today)
+    second = repair(whole_run[second_gap], played, programme=milestones, today=today, earlier=[first])
+    before = sum(day.points for day in played)
+    faithful = sum(day.points for day in play(milestones, whole_run))
+    assert before + first.points + second.points == max(faithful, before + first.points)
+    assert (first.points, second.points) == (first.growth, second.growth)
+
+
+def test_what_was_paid_twice_is_set_off_once() -> None:
+    programme = CheckInProgramme.parse(
+        {
+            "base_points": 0,
+            "streak_rewards": [{"days": 3, "points": 10}, {"days": 7, "points": 50}, {"days": 9, "points": 60}],
+            "make_up": {"window_days": 20, "monthly_limit": 9},
+        }
+    )
+    played = play(programme, [date(2026, 11, day) for day in (11, 13, 14, 15, 17, 18, 19)])
+    first = repair(date(2026, 11, 16), played, programme=programme)
+    assert (first.points, first.offset_points) == (40, 10)
+    second = repair(date(2026, 11, 12), played, programme=programme, earlier=[first])
+    assert (second.streak_days, second.points, second.offset_points) == (2, 60, 0)
+
+
+def test_a_made_up_day_after_the_latest_cycle_begins_a_new_one() -> None:
+    programme = CheckInProgramme.parse(
+        {
+            "base_points": 1,
+            "cycle_days": 3,
+            "cycle_rewards": [{"day": 1, "points": 8}],
+            "make_up": {"window_days": 10, "monthly_limit": 3},
+        }
+    )
+    played = play(programme, [TODAY - 6 * A_DAY])
+    made_up = repair(TODAY - 3 * A_DAY, played, programme=programme)
+    assert (made_up.cycle_started_on, made_up.cycle_day, made_up.points) == (TODAY - 3 * A_DAY, 1, 9)
+    inside = repair(TODAY - 4 * A_DAY, played, programme=programme)
+    assert (inside.cycle_started_on, inside.cycle_day, inside.points) == (TODAY - 6 * A_DAY, 3, 1)
+    before = repair(TODAY - 8 * A_DAY, played, programme=programme)
+    assert (before.cycle_day, before.points) == (0, 1)
 
 
 def around(day: date, checked: Collection[date]) -> set[date]:
