@@ -21,6 +21,12 @@ def new_id(at: datetime) -> UUID:
     return UUID(int=(ms << 80) | (0x7 << 76) | (_step << 64) | (0b10 << 62) | secrets.randbits(62))
 
 
+def first_id(at: datetime) -> UUID:
+    """The lowest id that ``new_id`` can make at ``at``: rows since then are a range of the primary key."""
+    ms = int(at.timestamp() * 1000) & 0xFFFFFFFFFFFF
+    return UUID(int=(ms << 80) | (0x7 << 76) | (0b10 << 62))
+
+
 def new_secret(nbytes: int = 32) -> str:
     """An unguessable URL-safe text made of ``nbytes`` random bytes."""
     return secrets.token_urlsafe(nbytes)

@@ -29,6 +29,7 @@ from schema import (
     stock,
     tier,
     tier_overlay,
+    tier_preview,
 )
 from schema.assembly import build
 from schema.context import Context
@@ -51,6 +52,7 @@ QUERIES: tuple[type, ...] = (
     points_programme.OperatorQuery,
     tier.OperatorQuery,
     tier_overlay.OperatorQuery,
+    tier_preview.OperatorQuery,
     referral_programme.OperatorQuery,
     referral_review.OperatorQuery,
 )

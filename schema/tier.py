@@ -302,7 +302,8 @@ class TierTableInput:
     )
 
 
-def _definition(table: TierTableInput) -> dict[str, object]:
+def table_definition(table: TierTableInput) -> dict[str, object]:
+    """The definition that the rule parses. Raises: ProgrammeInvalid."""
     return {
         **definition_of(table),
         "levels": [
@@ -318,7 +319,8 @@ def _definition(table: TierTableInput) -> dict[str, object]:
     }
 
 
-def _benefit_paths(table: TierTableInput) -> dict[str, str]:
+def benefit_paths_of(table: TierTableInput) -> dict[str, str]:
+    """Where the API has what the rule calls ``kind``, ``figure`` and ``code`` of the benefits."""
     paths: dict[str, str] = {}
     for at, level in enumerate(table.levels):
         for place, benefit in enumerate(level.benefits or ()):
@@ -441,7 +443,7 @@ class OperatorMutation:
         note: Note = "",
     ) -> TierTablePublishResult:
         """The next version."""
-        definition = _definition(table)
+        definition = table_definition(table)
         try:
             row = await programme.publish(
                 info.context.deps,
@@ -453,5 +455,5 @@ class OperatorMutation:
                 idempotency_key=idempotency_key,
             )
         except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal, _benefit_paths(table)) from None
+            raise in_api_words(refusal, benefit_paths_of(table)) from None
         return TierTablePublished(version=TierTableVersion.from_row(row))
