@@ -61,6 +61,10 @@ from wechat.pay import PayClient
 from wechat.pay_types import PayConfig
 
 POOL_WATCH_S = 5.0
+WORKERS_WITHIN_S = 120.0
+WORKER_ANSWERS_WITHIN_S = 30
+"""A worker that answers no health check in this time is replaced. uvicorn's 5 s are less than an import on a machine
+that is busy, and its workers would be killed again and again before they ever serve."""
 REQUEST_BODY_BYTES = 1024 * 1024
 PAY_NOTICES = "/hooks/wechat/pay"
 MEMBER_AUDIENCE = "member"
@@ -330,6 +334,19 @@ class _Announcing(uvicorn.Server):
             await asyncio.to_thread(self._announce)
 
 
+class _Workers(Multiprocess):
+    """Waits for its first processes and says when they are there."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
+        super().__init__(config, sockets)
+        self._announce = announce
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        if all(one.wait_until_ready(WORKERS_WITHIN_S, self.should_exit) for one in self.processes):
+            self._announce()
+
+
 def listen(settings: Settings, listener: socket.socket, *, workers: int, announce: Callable[[], None]) -> None:
     """Serve until told to stop; then requests under way have ``shutdown_grace_s`` to end."""
     config = uvicorn.Config(
@@ -348,6 +365,7 @@ def listen(settings: Settings, listener: socket.socket, *, workers: int, announc
         proxy_headers=True,
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
+        timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
     )
     if workers == 1:
         server = _Announcing(config, announce)
@@ -364,8 +382,7 @@ def listen(settings: Settings, listener: socket.socket, *, workers: int, announc
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    announce()
-    Multiprocess(config, sockets=[listener]).run()
+    _Workers(config, [listener], announce).run()
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

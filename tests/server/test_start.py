@@ -113,6 +113,23 @@ def test_serving_is_refused_when_a_constraint_is_gone(data_dir: Path) -> None:
     assert "Traceback" not in shown.stderr
 
 
+def test_workers_that_take_long_to_import_are_waited_for(data_dir: Path) -> None:
+    slow = data_dir.parent / "slow"
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text(
+        "import sys, time\nif any('spawn_main' in part for part in sys.orig_argv):\n    time.sleep(7)\n"
+    )
+    env = environment(data_dir, free_port())
+    assert command("migrate", env=env).returncode == 0
+    with running(("serve", "--workers", "2"), env | {"PYTHONPATH": str(slow)}, data_dir.parent / "log") as program:
+        program.wait_until_ready()
+        assert program.signal_and_wait(signal.SIGTERM) == 0
+        eventually(lambda: program.survivors() == [], what="the end of every process")
+        said = program.text()
+    assert " died" not in said
+    assert said.index("Application startup complete") < said.index('"serving"')
+
+
 def test_metrics_add_up_over_all_worker_processes(data_dir: Path) -> None:
     env = environment(data_dir, free_port())
     assert command("migrate", env=env).returncode == 0
