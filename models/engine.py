@@ -27,6 +27,7 @@ MODULES = (
     "models.points_action",
     "models.check_in",
     "models.order",
+    "models.coupon",
     "models.payment",
     "models.referral",
     "models.points_mall",

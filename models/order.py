@@ -11,7 +11,7 @@ from models.base import Row, reference
 class Order(Row):
     """One purchase. All amounts in fen, frozen when it is placed; ``payable_fen`` is what WeChat Pay shall collect.
 
-    ``goods_fen = discount_fen + points_fen + payable_fen`` over the whole order and over each of its lines. ``kind`` is
+    ``goods_fen = discount_fen + coupon_fen + points_fen + payable_fen`` over the whole order and over each of its lines. ``kind`` is
     a ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in fen.
     """
 
@@ -22,6 +22,7 @@ class Order(Row):
     state = fields.CharField(max_length=16)
     goods_fen = fields.BigIntField()
     discount_fen = fields.BigIntField()
+    coupon_fen = fields.BigIntField(default=0)
     points_used = fields.BigIntField()
     points_fen = fields.BigIntField()
     payable_fen = fields.BigIntField()
@@ -60,6 +61,7 @@ class OrderLine(Row):
     unit_price_fen = fields.BigIntField()
     goods_fen = fields.BigIntField()
     discount_fen = fields.BigIntField()
+    coupon_fen = fields.BigIntField(default=0)
     points_fen = fields.BigIntField()
     payable_fen = fields.BigIntField()
 

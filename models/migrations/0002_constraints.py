@@ -23,6 +23,9 @@ APPEND_ONLY = (
     "mall_item_version",
     "mall_exchange",
     "mall_stock_entry",
+    "coupon_template_version",
+    "coupon_event",
+    "order_coupon",
 )
 
 CHECKS = {
@@ -72,12 +75,12 @@ CHECKS = {
     "shop_order": {
         "shop_order_kind_known": "kind IN ('purchase', 'mall')",
         "shop_order_state_known": "state IN ('unpaid', 'closing', 'closed', 'paid', 'refunding', 'refunded')",
-        "shop_order_adds_up": "goods_fen = discount_fen + points_fen + payable_fen",
-        "shop_order_amounts_not_negative": "least(goods_fen, discount_fen, points_used, points_fen, payable_fen) >= 0",
+        "shop_order_adds_up": "goods_fen = discount_fen + coupon_fen + points_fen + payable_fen",
+        "shop_order_amounts_not_negative": "least(goods_fen, discount_fen, coupon_fen, points_used, points_fen, payable_fen) >= 0",
     },
     "order_line": {
-        "order_line_adds_up": "goods_fen = discount_fen + points_fen + payable_fen",
-        "order_line_amounts_not_negative": "least(discount_fen, points_fen, payable_fen) >= 0 AND quantity >= 1",
+        "order_line_adds_up": "goods_fen = discount_fen + coupon_fen + points_fen + payable_fen",
+        "order_line_amounts_not_negative": "least(discount_fen, coupon_fen, points_fen, payable_fen) >= 0 AND quantity >= 1",
     },
     "payment_attempt": {"payment_attempt_total_positive": "total_fen >= 1"},
     "payment": {
@@ -117,6 +120,33 @@ CHECKS = {
         "mall_stock_entry_amount_signed": "CASE kind WHEN 'hold' THEN amount < 0 WHEN 'supply' THEN amount <> 0 ELSE amount > 0 END",
         "mall_stock_entry_left_not_negative": "left_after >= 0",
     },
+    "coupon_template": {
+        "coupon_template_kind_known": "kind IN ('amount', 'percent', 'exchange')",
+        "coupon_template_state_known": "state IN ('draft', 'published', 'paused')",
+        "coupon_template_window_has_length": "opens_at < closes_at",
+    },
+    "coupon_quota": {
+        "coupon_quota_counts_not_negative": "least(issued_count, day_count, committed_fen) >= 0",
+        "coupon_quota_limits_not_negative": "least(total_limit, daily_limit, budget_fen) >= 0",
+    },
+    "coupon": {
+        "coupon_state_known": "state IN ('issued', 'reserved', 'used', 'expired', 'void')",
+        "coupon_channel_known": "channel IN ('claim', 'code', 'grant', 'tier', 'mall')",
+        "coupon_has_its_order": "(state IN ('reserved', 'used')) = (order_id IS NOT NULL)",
+        "coupon_reserved_until": "(state = 'reserved') = (reserved_until IS NOT NULL)",
+        "coupon_due_while_issued": "(state = 'issued') = (due_at IS NOT NULL)",
+        "coupon_usable_for_a_time": "usable_from < expires_at AND worth_fen >= 1",
+    },
+    "coupon_event": {
+        "coupon_event_kind_known": "kind IN ('issued', 'reserved', 'used', 'released', 'returned', 'expired', 'voided')",
+    },
+    "order_coupon": {"order_coupon_takes_something_off": "discount_fen >= 1"},
+    "coupon_code_batch": {"coupon_code_batch_has_codes": "size >= 1"},
+    "coupon_grant": {
+        "coupon_grant_state_known": "state IN ('running', 'done', 'stopped', 'exhausted')",
+        "coupon_grant_counts_not_negative": "least(total, granted_count, skipped_count) >= 0",
+        "coupon_grant_finished_once": "(state = 'running') = (finished_at IS NULL) AND (state = 'running') = (due_at IS NOT NULL)",
+    },
     "session_family": {"session_family_subject_known": "subject_kind IN ('member', 'operator')"},
 }
 
@@ -141,6 +171,10 @@ INDEXES = (
     "WHERE side = 'inviter' AND stage = 'first_order' AND state = 'paid'",
     "CREATE INDEX referral_reward_paid ON referral_reward (member_id, side, paid_on) WHERE paid_on IS NOT NULL",
     "CREATE UNIQUE INDEX referral_goal_unlocked_once ON referral_goal (member_id, code) WHERE lost_at IS NULL",
+    "CREATE INDEX coupon_due ON coupon (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX coupon_of_order ON coupon (order_id) WHERE order_id IS NOT NULL",
+    "CREATE INDEX coupon_cause ON coupon (cause_id) WHERE cause_id IS NOT NULL",
+    "CREATE INDEX coupon_grant_due ON coupon_grant (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX membership_keep_due ON membership (keep_due_at) WHERE keep_due_at IS NOT NULL",
     "CREATE INDEX tier_overlay_due ON tier_overlay (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX tier_overlay_open ON tier_overlay (member_id) WHERE closed_at IS NULL",
