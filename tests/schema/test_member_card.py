@@ -384,7 +384,9 @@ async def test_home_and_calendar_cost_the_same_for_a_new_member_and_a_busy_one(
 PUBLISH = """
 mutation ($programme: CheckInProgrammeInput!, $key: IdempotencyKey!) {
   checkInProgrammePublish(programme: $programme, idempotencyKey: $key) {
-    ... on CheckInProgrammePublished { version { programme { makeUp { windowDays monthlyLimit pricePoints paysDay } } } }
+    ... on CheckInProgrammePublished {
+      version { programme { makeUp { windowDays monthlyLimit pricePoints paysDay } } }
+    }
     ... on ProgrammeInvalid { field }
     ... on Refusal { code }
   }
