@@ -9,7 +9,7 @@ import structlog
 from tortoise.exceptions import IntegrityError
 
 from cache.rate_limit import Limit, network_of, take
-from loyalty.operator import LoginTaken, OperatorNotFound, admit_loss, fit_login, fit_name
+from loyalty.operator import MAX_LOGIN_LENGTH, LoginTaken, OperatorNotFound, admit_loss, fit_login, fit_name
 from loyalty.rights import Role
 from loyalty.session import MAX_PASSWORD_LENGTH, AccountDisabled, CredentialsWrong, admit_password
 from models.engine import in_transaction, retried, rows, transaction
@@ -79,7 +79,7 @@ async def login(deps: Deps, *, login: str, password: str, client_ip: str) -> Ope
         (TRIES_BY_LOGIN, name),
         (TRIES_BY_ADDRESS, network),
     )
-    operator = await Operator.get_or_none(login=name)
+    operator = await Operator.get_or_none(login=name) if len(name) <= MAX_LOGIN_LENGTH else None
     if len(password) > MAX_PASSWORD_LENGTH or not await passwords.matches(
         operator.password_hash if operator else None, password
     ):

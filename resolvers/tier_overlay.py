@@ -192,7 +192,7 @@ async def grant_trial(
     if before is not None:
         return before
     version = await tier_table(now)
-    starts_at = await _free_from(member_id, tier_code, now)
+    starts_at = await _free_from(member_id, version.rules.level(tier_code).code, now)
     ends_at = starts_at + timedelta(days=max(0, min(days, rule.MAX_TRIAL_DAYS + 1)))
     rule.admit_trial(
         version.rules,
