@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 TEST_WORKERS ?= 2
+STORIES ?= 300
+STEPS ?= 60
 UV_VERSION := 0.13.9
 
 # The first interpreter that starts and is new enough (a shim on PATH may exist and not start).
@@ -14,7 +16,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check race audit bench demo migrate schema verify doctor format lock venv hooks clean
+.PHONY: help run test check race simulate audit bench demo migrate schema verify doctor format lock venv hooks clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +36,11 @@ check: $(VENV)/.dev ## format, lint, types, import rules, house tests
 
 race: $(VENV)/.dev ## only the race tests, each with its control
 	@$(PY) -m pytest tests/races $(ARGS)
+
+simulate: $(VENV)/.dev ## tell many long stories over the store (STORIES=300 STEPS=60 SEED=1 to tell the same again)
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed STORIES=$(STORIES) STEPS=$(STEPS)"; \
+		YOULI_SIMULATE_SEED=$$seed YOULI_SIMULATE_STORIES=$(STORIES) YOULI_SIMULATE_STEPS=$(STEPS) \
+		$(PY) -m pytest tests/simulation --timeout 0 $(ARGS)
 
 audit: $(VENV)/.dev ## the GraphQL-over-HTTP audit of both endpoints (needs node and npm)
 	@$(PY) -m pytest -q -rs tests/schema/test_http_audit.py

@@ -1,7 +1,7 @@
 """Stories that nobody wrote: members, money, time and bad luck in any order, and the books right after each step.
 
 A failing story is printed with its steps, shortened. ``YOULI_SIMULATE_STORIES`` and ``YOULI_SIMULATE_STEPS`` make it
-more and longer stories; ``YOULI_SIMULATE_SEED`` tells the same ones again (``make simulate`` prints the seed).
+more and longer stories, ``YOULI_SIMULATE_SEED`` tells the same ones again: ``make simulate`` sets and prints all three.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.simulation.world import MEMBERS, SHELF, World
+from tests.simulation.world import MEMBERS, SHELF, Tap, World
 
-STORIES = int(os.environ.get("YOULI_SIMULATE_STORIES", "6"))
-STEPS = int(os.environ.get("YOULI_SIMULATE_STEPS", "18"))
+STORIES = int(os.environ.get("YOULI_SIMULATE_STORIES", "8"))
+STEPS = int(os.environ.get("YOULI_SIMULATE_STEPS", "25"))
 SEED = int(os.environ.get("YOULI_SIMULATE_SEED", "20261111"))
 
 WHICH = st.integers(0, 7)
@@ -47,6 +47,15 @@ NOTICES = st.sampled_from(
         {"timestamp_offset_s": -600, "first_attempts": 1},
         {"tamper": "ciphertext", "first_attempts": 1},
     ]
+)
+Purchase = tuple[int, int, int, int, str, dict[str, object] | None]
+PURCHASES = st.tuples(
+    MEMBER,
+    st.integers(0, len(SHELF) - 1),
+    st.integers(1, 3),
+    st.sampled_from([0, 0, 100, 200, 450, 1_000, 5_000]),
+    st.sampled_from(["paid", "opened", "placed"]),
+    NOTICES,
 )
 FORGERIES = st.sampled_from(
     [
@@ -114,83 +123,54 @@ class Stories(RuleBasedStateMachine):
         """Run a step to its end in the world's event loop."""
         self.runner.run(step)
 
-    @initialize(points_programme=POINTS_PROGRAMMES)
-    def begin(self, points_programme: dict[str, object]) -> None:
+    @initialize(points_programme=POINTS_PROGRAMMES, purchases=st.lists(PURCHASES, min_size=2, max_size=5))
+    def begin(self, points_programme: dict[str, object], purchases: list[Purchase]) -> None:
         self.do(self.world.begin(points_programme))
+        self.buy(purchases)
 
-    @rule(member=MEMBER, sku=st.integers(0, len(SHELF) - 1), quantity=st.integers(1, 3))
-    def place(self, member: int, sku: int, quantity: int) -> None:
-        self.do(self.world.place(member, sku, quantity, 0))
-
-    @rule(member=MEMBER, sku=st.integers(0, 1), points=st.sampled_from([100, 200, 450, 1_000, 5_000]))
-    def redeem(self, member: int, sku: int, points: int) -> None:
-        self.do(self.world.place(member, sku, 1, points))
-
-    @rule(which=WHICH)
-    def place_again(self, which: int) -> None:
-        self.do(self.world.place_again(which))
-
-    @rule(which=WHICH)
-    def open_payment(self, which: int) -> None:
-        self.do(self.world.open_payment(which))
+    @rule(purchases=st.lists(PURCHASES, min_size=1, max_size=3))
+    def buy(self, purchases: list[Purchase]) -> None:
+        for member, sku, quantity, points, as_far_as, notice in purchases:
+            self.do(self.world.place(member, sku, quantity, points))
+            if as_far_as in ("opened", "paid"):
+                self.do(self.world.open_payment(0))
+            if as_far_as == "paid":
+                self.do(self.world.pay(0, notice))
 
     @rule(which=WHICH, notice=NOTICES)
     def pay(self, which: int, notice: dict[str, object] | None) -> None:
+        self.do(self.world.open_payment(which))
         self.do(self.world.pay(which, notice))
 
-    @rule(which=WHICH, notice=NOTICES)
-    def open_and_pay(self, which: int, notice: dict[str, object] | None) -> None:
-        self.do(self.world.open_payment(which))
-        self.do(self.world.pay(-1, notice))
-
-    @rule(which=WHICH)
-    def underpay(self, which: int) -> None:
-        self.do(self.world.underpay(which))
-
-    @rule(which=WHICH)
-    def confirm(self, which: int) -> None:
-        self.do(self.world.confirm(which))
-
-    @rule(which=WHICH)
-    def cancel(self, which: int) -> None:
-        self.do(self.world.cancel(which))
-
-    @rule(which=WHICH, taps=st.lists(st.sampled_from(["pay", "cancel", "confirm"]), min_size=2, max_size=4))
-    def together(self, which: int, taps: list[Any]) -> None:
-        self.do(self.world.together(which, taps))
+    @rule(which=WHICH, taps=st.lists(st.sampled_from(["pay", "cancel", "confirm", "again"]), min_size=1, max_size=4))
+    def tap(self, which: int, taps: list[Tap]) -> None:
+        self.do(self.world.tap(which, taps))
 
     @rule(which=WHICH, outcome=REFUNDS)
     def refund(self, which: int, outcome: dict[str, object] | None) -> None:
         self.do(self.world.refund(which, outcome))
 
-    @rule(member=MEMBER)
-    def check_in(self, member: int) -> None:
-        self.do(self.world.check_in(member))
+    @rule(members=st.sets(MEMBER, min_size=1))
+    def check_in(self, members: set[int]) -> None:
+        for member in sorted(members):
+            self.do(self.world.check_in(member))
 
-    @rule(by=STEPS_IN_TIME)
-    def advance(self, by: timedelta) -> None:
+    @rule(by=STEPS_IN_TIME, sweeps=st.sampled_from([1, 0, 2]))
+    def wait(self, by: timedelta, sweeps: int) -> None:
         self.do(self.world.advance(by))
+        for _ in range(sweeps):
+            self.do(self.world.sweep())
 
-    @rule(by=STEPS_IN_TIME)
-    def advance_and_sweep(self, by: timedelta) -> None:
-        self.do(self.world.advance(by))
-        self.do(self.world.sweep())
-
-    @rule()
-    def sweep(self) -> None:
-        self.do(self.world.sweep())
-
-    @rule(which=WHICH, spoilt=FORGERIES)
-    def forge(self, which: int, spoilt: dict[str, object]) -> None:
-        self.do(self.world.forge(which, spoilt))
-
-    @rule()
-    def lose_redis(self) -> None:
-        self.do(self.world.lose_redis())
-
-    @rule(fault=FAULTS, times=st.integers(1, 3))
-    def fault(self, fault: tuple[str, str], times: int) -> None:
-        self.do(self.world.fault(*fault, times))
+    @rule(which=WHICH, luck=FORGERIES | FAULTS | st.sampled_from(["lose Redis", "underpay"]), times=st.integers(1, 3))
+    def bad_luck(self, which: int, luck: dict[str, object] | tuple[str, str] | str, times: int) -> None:
+        if isinstance(luck, dict):
+            self.do(self.world.forge(which, luck))
+        elif isinstance(luck, tuple):
+            self.do(self.world.fault(*luck, times))
+        elif luck == "underpay":
+            self.do(self.world.underpay(which))
+        else:
+            self.do(self.world.lose_redis())
 
     @invariant()
     def the_books_are_right(self) -> None:

@@ -5,7 +5,7 @@ Its verbs are what members, an operator, time and bad luck do. Each raises only 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from models import engine
 from models import points_ledger as ledger
 from models.engine import rows
 from models.ids import new_secret
-from resolvers import check_in, order, payment, refund
+from resolvers import check_in, order, payment, points_book, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind
@@ -47,9 +47,10 @@ from wechat.pay_types import PayParams
 
 OPENED_AT = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 MEMBERS = 3
+POINTS = 1_500
 SHELF = (
-    {"price_fen": 500_000, "stock_left": 12},
-    {"price_fen": 99_999, "stock_left": 4, "member_price_fen": 88_888},
+    {"price_fen": 500_000, "stock_left": 20},
+    {"price_fen": 99_999, "stock_left": 6, "member_price_fen": 88_888},
     {"price_fen": 3, "stock_left": 30, "purchase_limit": 3},
 )
 PATIENCE = httpx.Timeout(0.6)
@@ -57,7 +58,7 @@ QUIET = (timedelta(minutes=31), *(timedelta(hours=hours) for hours in (1, 2, 4, 
 """What passes at the end of a story, so that everything retried has been tried, before the books are compared."""
 
 T = TypeVar("T")
-Together = Literal["pay", "cancel", "confirm"]
+Tap = Literal["pay", "cancel", "confirm", "again"]
 
 
 @dataclass
@@ -133,6 +134,15 @@ class World:
         story.members = [(await make_member(self.deps, openid=await self.wechat.openid())).id for _ in range(MEMBERS)]
         story.skus = [await put_on_shelf(self.deps, **terms) for terms in SHELF]
         story.boss = (await make_operator(self.deps, Role.OWNER)).id
+        for member_id in story.members:
+            await points_book.adjust(
+                self.deps,
+                operator_id=story.boss,
+                member_id=member_id,
+                amount=POINTS,
+                reason="开业礼",
+                idempotency_key=new_secret(12),
+            )
 
     async def end(self) -> None:
         """Leave the store."""
@@ -168,14 +178,14 @@ class World:
     async def place_again(self, which: int) -> None:
         """The reply was lost, so the phone sends the same order again."""
         if self.story.keys:
-            key, wanted, order_id = self.story.keys[which % len(self.story.keys)]
+            key, wanted, order_id = _latest(self.story.keys, which)
             again = await order.place(self.deps, **wanted, idempotency_key=key)
             assert again.id == order_id
 
     async def open_payment(self, which: int) -> None:
         """The phone shows the payment sheet."""
         if self.story.orders:
-            order_id = self.story.orders[which % len(self.story.orders)]
+            order_id = _latest(self.story.orders, which)
             params = await self._allowed(
                 payment.pay(self.deps, member_id=self.story.owner[order_id], order_id=order_id)
             )
@@ -189,7 +199,7 @@ class World:
         if notice is not None:
             await self.wechat.script_notices(event_type="TRANSACTION", **notice)
         try:
-            await self.wechat.request_payment(self.story.phones[which % len(self.story.phones)])
+            await self.wechat.request_payment(_latest(self.story.phones, which))
         except Refused:
             await self.wechat.delete("scripts")
         await self.wechat.settle()
@@ -198,7 +208,7 @@ class World:
         """What cannot happen: WeChat collects one fen less than was asked for."""
         open_now = await rows("SELECT out_trade_no, total_fen FROM payment_attempt WHERE state = 'prepaid' ORDER BY id")
         if open_now:
-            chosen = open_now[which % len(open_now)]
+            chosen = _latest(open_now, which)
             try:
                 await self.wechat.pay(chosen["out_trade_no"], total_fen=max(chosen["total_fen"] - 1, 1))
             except Refused:
@@ -208,19 +218,19 @@ class World:
     async def confirm(self, which: int) -> None:
         """The phone asks whether it is paid."""
         if self.story.orders:
-            order_id = self.story.orders[which % len(self.story.orders)]
+            order_id = _latest(self.story.orders, which)
             await self._allowed(payment.confirm(self.deps, member_id=self.story.owner[order_id], order_id=order_id))
 
     async def cancel(self, which: int) -> None:
         """The member changes their mind."""
         if self.story.orders:
-            order_id = self.story.orders[which % len(self.story.orders)]
+            order_id = _latest(self.story.orders, which)
             await self._allowed(order.cancel(self.deps, member_id=self.story.owner[order_id], order_id=order_id))
             await self.wechat.settle()
 
-    async def together(self, which: int, taps: list[Together]) -> None:
-        """Several taps on one order at the same moment."""
-        verbs = {"pay": self.open_payment, "cancel": self.cancel, "confirm": self.confirm}
+    async def tap(self, which: int, taps: list[Tap]) -> None:
+        """Taps on one order, all at the same moment."""
+        verbs = {"pay": self.open_payment, "cancel": self.cancel, "confirm": self.confirm, "again": self.place_again}
         await asyncio.gather(*(verbs[tap](which) for tap in taps))
 
     async def check_in(self, member: int) -> None:
@@ -240,7 +250,7 @@ class World:
                 refund.refund_order(
                     self.deps,
                     operator_id=self.story.boss,
-                    order_id=self.story.orders[which % len(self.story.orders)],
+                    order_id=_latest(self.story.orders, which),
                     reason="不想要了",
                     idempotency_key=new_secret(12),
                 )
@@ -265,7 +275,7 @@ class World:
         """A notice comes that WeChat never sent, or never sent so."""
         asked = await rows("SELECT out_trade_no FROM payment_attempt WHERE state <> 'created' ORDER BY id")
         if asked:
-            await self.wechat.post("notices/forge", out_trade_no=asked[which % len(asked)]["out_trade_no"], **spoilt)
+            await self.wechat.post("notices/forge", out_trade_no=_latest(asked, which)["out_trade_no"], **spoilt)
 
     async def lose_redis(self) -> None:
         """Everything in Redis is gone."""
@@ -318,6 +328,11 @@ class World:
         assert back_here == back_there
         stuck = await rows("SELECT id FROM refund WHERE state IN ('closed', 'abnormal')")
         assert all(str(row["id"]) in open_cases for row in stuck), stuck
+
+
+def _latest(things: Sequence[T], which: int) -> T:
+    """0 is the newest; beyond the oldest it begins again."""
+    return things[-1 - which % len(things)]
 
 
 _AT_WECHAT = {"succeeded": "SUCCESS", "processing": "PROCESSING", "closed": "CLOSED", "abnormal": "ABNORMAL"}
