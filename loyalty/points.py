@@ -378,7 +378,8 @@ def _order_cap(programme: PointsProgramme, payable_fen: int) -> int:
 class Lot:
     """Points that were earned together: ``held`` of what remains is promised to open orders.
 
-    Usable from ``available_at`` until before ``expires_at`` (None: for ever).
+    Usable from ``available_at`` until before ``expires_at`` (None: for ever). ``replaces`` says that the lot was given
+    for points of another one that had ended.
     """
 
     id: UUID
@@ -386,6 +387,7 @@ class Lot:
     held: int = 0
     expires_at: datetime | None = None
     available_at: datetime
+    replaces: bool = False
 
     @property
     def free(self) -> int:
@@ -517,6 +519,25 @@ def restore(draws: Iterable[Draw], lots: Collection[Lot], *, now: datetime, grac
         else:
             replacements.append(Replacement(lot_id=draw.lot_id, amount=draw.amount, expires_at=now + grace))
     return Restoration(into_lots=tuple(into_lots), replacements=tuple(replacements))
+
+
+def let_go(draws: Iterable[Draw], lots: Collection[Lot], *, now: datetime, grace: timedelta) -> Restoration:
+    """Let go of points that an order only held: they are in their lots again, with the end these have.
+
+    A lot that ended meanwhile gets a replacement that ends at ``now + grace``; one that is a replacement itself gets
+    no second grace, and what comes back ends at once: nobody keeps points alive by placing and cancelling orders.
+    ``lots`` must hold every drawn lot.
+    """
+    by_id = {lot.id: lot for lot in lots}
+    parts = [(draw, by_id[draw.lot_id]) for draw in draws]
+    return Restoration(
+        into_lots=tuple(draw for draw, lot in parts if not lot.expired(now)),
+        replacements=tuple(
+            Replacement(lot_id=lot.id, amount=draw.amount, expires_at=now if lot.replaces else now + grace)
+            for draw, lot in parts
+            if lot.expired(now)
+        ),
+    )
 
 
 # Taking back what a refunded order earned

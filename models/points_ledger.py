@@ -38,7 +38,8 @@ class NewLot:
 async def open_lots(member_id: UUID) -> list[Lot]:
     """The member's lots in which something remains, ended ones included."""
     found = await rows(
-        "SELECT id, remaining, held, opens_at, expires_at FROM points_lot WHERE member_id = $1 AND remaining > 0",
+        "SELECT id, remaining, held, opens_at, expires_at, origin_id FROM points_lot "
+        "WHERE member_id = $1 AND remaining > 0",
         [member_id],
     )
     return [_lot(row) for row in found]
@@ -47,7 +48,8 @@ async def open_lots(member_id: UUID) -> list[Lot]:
 async def lots_by_id(lot_ids: Collection[UUID]) -> list[Lot]:
     """These lots, whatever remains in them."""
     found = await rows(
-        "SELECT id, remaining, held, opens_at, expires_at FROM points_lot WHERE id = ANY($1::uuid[])", [list(lot_ids)]
+        "SELECT id, remaining, held, opens_at, expires_at, origin_id FROM points_lot WHERE id = ANY($1::uuid[])",
+        [list(lot_ids)],
     )
     return [_lot(row) for row in found]
 
@@ -59,7 +61,19 @@ def _lot(row: dict[str, object]) -> Lot:
         held=row["held"],  # type: ignore[arg-type]
         available_at=row["opens_at"],  # type: ignore[arg-type]
         expires_at=row["expires_at"],  # type: ignore[arg-type]
+        replaces=row["origin_id"] is not None,
     )
+
+
+async def expired_of(lot_ids: Collection[UUID]) -> int:
+    """How much of these lots has ended in the books."""
+    found = await rows(
+        "SELECT coalesce(-sum(draw.amount), 0)::bigint AS amount FROM points_draw draw "
+        "JOIN points_entry entry ON entry.id = draw.entry_id "
+        "WHERE draw.lot_id = ANY($1::uuid[]) AND entry.kind = 'expire'",
+        [list(lot_ids)],
+    )
+    return int(found[0]["amount"])
 
 
 async def append(

@@ -3,11 +3,13 @@
 Every function runs inside the caller's transaction with the member locked; the rules are ``loyalty.points``.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
+from typing import Protocol
 from uuid import UUID
 
 from loyalty import points as rule
-from loyalty.points import ClawBackMode, Draw, EntryKind, HoldState, PointsProgramme
+from loyalty.points import ClawBackMode, Draw, EntryKind, HoldState, Lot, PointsProgramme, Restoration
 from loyalty.shop_time import business_day, day_start
 from models import points_ledger as ledger
 from models.engine import rows
@@ -130,7 +132,7 @@ async def release(*, cause_kind: str, cause_id: UUID, now: datetime, programme: 
     if resolved is None:
         return
     member_id, draws = resolved
-    restored, new_lots = await _restored(draws, now, programme)
+    restored, new_lots = await _restored(rule.let_go, draws, now, programme)
     if new_lots:
         kept = {draw.lot_id for draw in restored}
         await ledger.append(
@@ -173,7 +175,7 @@ async def return_spent(
         returned=returned,
         amount=amount,
     )
-    into, new_lots = await _restored(draws, now, programme)
+    into, new_lots = await _restored(rule.restore, draws, now, programme)
     return await ledger.append(
         member_id,
         kind=EntryKind.SPEND_REVERSAL,
@@ -186,10 +188,16 @@ async def return_spent(
     )
 
 
+class _Restoring(Protocol):
+    def __call__(
+        self, draws: Iterable[Draw], lots: Collection[Lot], *, now: datetime, grace: timedelta
+    ) -> Restoration: ...
+
+
 async def _restored(
-    draws: list[Draw] | tuple[Draw, ...], now: datetime, programme: InForce[PointsProgramme]
+    restoring: _Restoring, draws: Sequence[Draw], now: datetime, programme: InForce[PointsProgramme]
 ) -> tuple[tuple[Draw, ...], list[NewLot]]:
-    restoration = rule.restore(
+    restoration = restoring(
         draws,
         await ledger.lots_by_id([draw.lot_id for draw in draws]),
         now=now,
@@ -247,3 +255,17 @@ async def take_back(
         version_id=programme.version_id,
         note=f"forgiven {taken.forgiven}" if taken.forgiven else "",
     )
+
+
+async def left_of_earned(member_id: UUID, *, cause_kind: str, cause_id: UUID, now: datetime) -> int:
+    """What a refund may take back of what a cause earned: all but what has ended unused, which is gone already."""
+    earned = await PointsEntry.get_or_none(
+        member_id=member_id, cause_kind=cause_kind, cause_id=cause_id, kind=EntryKind.EARN
+    )
+    if earned is None:
+        return 0
+    lot_ids = [row["lot_id"] for row in await rows("SELECT lot_id FROM points_draw WHERE entry_id = $1", [earned.id])]
+    about_to_end = rule.expiring(await ledger.lots_by_id(lot_ids), now)
+    ended = await ledger.expired_of(lot_ids) + sum(draw.amount for draw in about_to_end)
+    left: int = earned.amount - ended
+    return left

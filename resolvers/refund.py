@@ -8,13 +8,12 @@ import structlog
 from loyalty.catalogue import StockKind
 from loyalty.order import OrderNotFound, OrderState
 from loyalty.payment import PaymentOutcome, RefundCause, RefundState, admit_refund_reason
-from loyalty.points import ClawBackMode, EntryKind, claw_back
+from loyalty.points import ClawBackMode, claw_back
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction
 from models.ids import new_id
 from models.order import Order
 from models.payment import Payment, Refund
-from models.points import PointsEntry
 from resolvers import points
 from resolvers.audit import record
 from resolvers.deps import Deps
@@ -133,15 +132,10 @@ async def _admit_claw_back(order: Order, now: datetime) -> None:
     programme = await version("points", order.points_version_id)
     if programme.rules.clawback_mode is not ClawBackMode.BLOCK:
         return
-    earned = await _earned(order.id)
+    earned = await points.left_of_earned(order.member_id, cause_kind="order", cause_id=order.id, now=now)
     if earned:
         lots = await ledger.open_lots(order.member_id)
         claw_back(ClawBackMode.BLOCK, own=(), others=lots, amount=earned, now=now)
-
-
-async def _earned(order_id: UUID) -> int:
-    entry = await PointsEntry.get_or_none(cause_kind="order", cause_id=order_id, kind=EntryKind.EARN)
-    return entry.amount if entry else 0
 
 
 async def send(deps: Deps, *, refund_id: UUID) -> None:
@@ -281,7 +275,7 @@ async def _undo(deps: Deps, order: Order, now: datetime) -> None:
             now=now,
             programme=programme,
         )
-    earned = await _earned(order.id)
+    earned = await points.left_of_earned(order.member_id, cause_kind="order", cause_id=order.id, now=now)
     if earned:
         # The money is back already, so a programme that blocks can only write down what is missing.
         mode = programme.rules.clawback_mode

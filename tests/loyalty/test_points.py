@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -168,6 +169,20 @@ def test_points_come_back_as_the_page_says() -> None:
     for row in worked("points.md", "Example: points that come back"):
         original = lot(1, 0, ends=utc(row["lot ended or ends (UTC)"]))
         back = points.restore([Draw(lot_id=original.id, amount=9)], [original], now=NOW, grace=timedelta(days=7))
+        if row["comes back into"] == "the same lot":
+            assert (total(back.into_lots), back.replacements) == (9, ()), row
+            assert original.expires_at == utc(row["ends (UTC)"])
+        else:
+            assert [(new.amount, new.expires_at) for new in back.replacements] == [(9, utc(row["ends (UTC)"]))], row
+            assert back.into_lots == ()
+
+
+def test_what_an_order_only_held_is_let_go_as_the_page_says() -> None:
+    for row in worked("points.md", "Example: points that an order only held"):
+        original = replace(
+            lot(1, 0, ends=utc(row["lot ended or ends (UTC)"])), replaces=row["the lot has had its grace"] == "yes"
+        )
+        back = points.let_go([Draw(lot_id=original.id, amount=9)], [original], now=NOW, grace=timedelta(days=7))
         if row["comes back into"] == "the same lot":
             assert (total(back.into_lots), back.replacements) == (9, ()), row
             assert original.expires_at == utc(row["ends (UTC)"])

@@ -13,7 +13,7 @@ from loyalty.points import ClawBackBlocked, PointsShort
 from models.engine import rows
 from models.ids import new_secret
 from models.order import Order
-from resolvers import order, payment, refund
+from resolvers import order, payment, points_expiry, refund
 from resolvers.balance import balances
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
@@ -156,3 +156,25 @@ async def test_more_than_the_cap_of_a_day_is_not_earned(
     await wechat.advance(86_400)
     await bought(open_store, wechat, member.id, 50_000)
     assert (await account(member.id))["balance"] == 800
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_what_an_order_earned_and_has_ended_unused_is_not_taken_again(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock, swept: bool
+) -> None:
+    await published(open_store, ProgrammeKind.POINTS, {"expiry": "rolling_days", "expiry_after": 30})
+    member = await make_member(open_store, openid=await wechat.openid())
+    first = await bought(open_store, wechat, member.id, 50_000)
+    await bought(open_store, wechat, member.id, 10_000, points=200)
+    clock.advance(timedelta(days=20))
+    await wechat.advance(20 * 86_400)
+    await bought(open_store, wechat, member.id, 30_000)
+    clock.advance(timedelta(days=15))
+    await wechat.advance(15 * 86_400)
+    if swept:
+        await points_expiry.expire(open_store, member_id=member.id)
+    await refunded(open_store, wechat, first)
+    await points_expiry.expire(open_store, member_id=member.id)
+    # Of the 500, 300 ended unused; the 200 that were spent come out of the 300 that are left.
+    assert await account(member.id) == {"balance": 100, "held": 0, "debt": 0}
+    assert not [finding for finding in await verify() if finding.offenders]

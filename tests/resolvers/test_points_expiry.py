@@ -97,6 +97,45 @@ async def test_points_held_by_an_open_order_do_not_end_under_it(deps: Deps, cloc
     assert not [finding for finding in await verify() if finding.offenders]
 
 
+async def test_an_order_that_is_only_placed_and_cancelled_moves_no_end(deps: Deps, clock: SetClock) -> None:
+    member = await make_member(deps)
+    clock.at = datetime(2027, 12, 30, 4, tzinfo=UTC)
+    await give_ending(deps, member.id, 300, at=datetime(2026, 3, 1, tzinfo=UTC))
+    before = await open_lots(member.id)
+    await hold_and_release(deps, clock, member.id, 300, held_for=timedelta(minutes=20))
+    assert await open_lots(member.id) == before
+
+
+async def test_points_held_over_their_end_get_one_grace_and_no_second(deps: Deps, clock: SetClock) -> None:
+    member = await make_member(deps)
+    clock.at = datetime(2027, 12, 31, 15, 50, tzinfo=UTC)
+    await give_ending(deps, member.id, 300, at=datetime(2026, 3, 1, tzinfo=UTC))
+    await hold_and_release(deps, clock, member.id, 300, held_for=timedelta(minutes=20))
+    assert [lot["expires_at"] for lot in await open_lots(member.id)] == [clock.now() + timedelta(days=7)]
+    clock.advance(timedelta(days=7) - timedelta(minutes=10))
+    await hold_and_release(deps, clock, member.id, 300, held_for=timedelta(minutes=20))
+    assert await points_expiry.expire(deps, member_id=member.id) == 300
+    assert await open_lots(member.id) == []
+    assert not [finding for finding in await verify() if finding.offenders]
+
+
+async def hold_and_release(deps: Deps, clock: SetClock, member_id: UUID, amount: int, *, held_for: timedelta) -> None:
+    """What an order does that is placed and closed without being paid."""
+    cause = new_id(clock.now())
+    async with transaction(member_id):
+        await points.hold(member_id, amount=amount, cause_kind="order", cause_id=cause, now=clock.now())
+    clock.advance(held_for)
+    async with transaction(member_id):
+        programme = await points_programme(clock.now())
+        await points.release(cause_kind="order", cause_id=cause, now=clock.now(), programme=programme)
+
+
+async def open_lots(member_id: UUID) -> list[dict[str, object]]:
+    return await rows(
+        "SELECT id, remaining, held, expires_at FROM points_lot WHERE member_id = $1 AND remaining > 0", [member_id]
+    )
+
+
 async def give_ending(deps: Deps, member_id: UUID, amount: int, *, at: datetime) -> None:
     """Points as if they had been earned at another instant."""
     async with transaction(member_id):
