@@ -58,8 +58,8 @@ async def main() -> None:
         )
 
     sys.stdout.write(
-        f"verify         {LARGE * ENTRIES:,} points entries: {verify_s:.1f} s, {verify_s / scan_s:.1f} times one scan of "
-        f"the entries; {more_mb:.1f} MiB more memory here\n"
+        f"verify         {LARGE * ENTRIES:,} points entries: {verify_s:.1f} s, {verify_s / scan_s:.1f} times one scan "
+        f"of the entries; {more_mb:.1f} MiB more memory here\n"
     )
 
 

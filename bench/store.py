@@ -60,10 +60,10 @@ MEMBER_ID = "('00000000-0000-7000-8000-' || lpad(to_hex({}), 12, '0'))::uuid"
 """The id of the so-manieth member that ``fill`` makes, in SQL."""
 
 _FILL = f"""
-INSERT INTO member (id, openid, nickname, avatar_url, created_at)
-SELECT {MEMBER_ID.format("n")}, 'o' || n, '', '', '{{began}}' FROM generate_series({{first}}, {{last}}) n;
-INSERT INTO membership (member_id, growth_value, seq, tier_code, tier_since)
-SELECT {MEMBER_ID.format("n")}, 0, 0, 'member', '{{began}}' FROM generate_series({{first}}, {{last}}) n;
+INSERT INTO member (id, openid, nickname, avatar_url, personalised, marketing_topics, created_at)
+SELECT {MEMBER_ID.format("n")}, 'o' || n, '', '', true, '[]', '{{began}}' FROM generate_series({{first}}, {{last}}) n;
+INSERT INTO membership (member_id, growth_value, seq, keep_seq, tier_code, tier_since)
+SELECT {MEMBER_ID.format("n")}, 0, 0, 0, 'member', '{{began}}' FROM generate_series({{first}}, {{last}}) n;
 INSERT INTO points_account (member_id, balance, held, debt, seq)
 SELECT {MEMBER_ID.format("n")}, 10 * {{entries}}, 0, 0, {{entries}} FROM generate_series({{first}}, {{last}}) n;
 INSERT INTO points_lot (id, member_id, amount, remaining, held, opens_at, expires_at, created_at)
