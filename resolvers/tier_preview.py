@@ -28,13 +28,13 @@ GREATEST(array_position({codes}::text[], membership.tier_code::text),
 """
 """The level (from 1) that a table gives a member: never below the own one while that exists, else the one that fits."""
 
-_MOVES = f"""
-SELECT tier_code, level, count(*)::int AS members, count(*) FILTER (WHERE fits < level)::int AS below_threshold
+_MOVES = """
+SELECT tier_code, GREATEST(array_position($1::text[], tier_code::text), fits) AS level, SUM(members)::int AS members,
+    COALESCE(SUM(members) FILTER (WHERE fits < array_position($1::text[], tier_code::text)), 0)::int AS below_threshold
 FROM (
-    SELECT tier_code, {_RANK.format(codes="$1", thresholds="$2")} AS level,
-        width_bucket(growth_value, $2::bigint[]) AS fits
-    FROM membership
-) moved GROUP BY tier_code, level
+    SELECT tier_code, width_bucket(growth_value, $2::bigint[]) AS fits, count(*) AS members
+    FROM membership GROUP BY 1, 2
+) counted GROUP BY 1, 2
 """
 
 _SAMPLE = """
@@ -57,15 +57,20 @@ div(GREATEST(before_discount_fen - {{fen}}, 0)::numeric * earn_points
 """
 
 _COST = f"""
-WITH placed AS (
+WITH programme AS MATERIALIZED (
+    SELECT id AS points_version_id, (definition->>'earn_points')::bigint AS earn_points,
+        (definition->>'earn_per_fen')::bigint AS earn_per_fen
+    FROM programme_version WHERE kind = 'points'
+), had AS MATERIALIZED (
+    SELECT version.id AS version_id, one->>'code' AS code, (one->>'points_multiplier_bp')::bigint AS bp
+    FROM programme_version version, jsonb_array_elements(version.definition->'levels') one
+    WHERE version.kind = 'tier'
+), placed AS MATERIALIZED (
     SELECT o.id, o.payable_fen + o.discount_fen AS before_discount_fen, o.points_version_id,
         (o.points_multiplier_bp * {BP}::bigint + COALESCE(had.bp, {BP}) - 1) / COALESCE(had.bp, {BP}) AS boost_bp,
         {_RANK.format(codes="$3", thresholds="$4")} AS level_now, {_RANK.format(codes="$7", thresholds="$8")} AS level
-    FROM shop_order o JOIN membership USING (member_id) LEFT JOIN (
-        SELECT version.id AS version_id, one->>'code' AS code, (one->>'points_multiplier_bp')::bigint AS bp
-        FROM programme_version version, jsonb_array_elements(version.definition->'levels') one
-        WHERE version.kind = 'tier'
-    ) had ON had.version_id = o.tier_version_id AND had.code = o.tier_code
+    FROM shop_order o JOIN membership USING (member_id)
+    LEFT JOIN had ON had.version_id = o.tier_version_id AND had.code = o.tier_code
     WHERE o.id >= $1 AND o.created_at >= $2 AND o.kind = 'purchase' AND o.state = 'paid'
 ), priced AS (
     SELECT placed.id,
@@ -76,11 +81,7 @@ WITH placed AS (
     SELECT level, fen_now, fen,
         {_POINTS.format(fen="fen_now", bp="($6::bigint[])[level_now]")} AS points_now,
         {_POINTS.format(fen="fen", bp="($10::bigint[])[level]")} AS points
-    FROM placed JOIN priced USING (id) JOIN (
-        SELECT id AS points_version_id, (definition->>'earn_points')::bigint AS earn_points,
-            (definition->>'earn_per_fen')::bigint AS earn_per_fen
-        FROM programme_version WHERE kind = 'points'
-    ) programme USING (points_version_id)
+    FROM placed JOIN priced USING (id) JOIN programme USING (points_version_id)
 )
 SELECT level, count(*)::int AS orders, SUM(fen_now)::bigint AS fen_now, SUM(fen)::bigint AS fen,
     SUM(points_now)::bigint AS points_now, SUM(points)::bigint AS points
