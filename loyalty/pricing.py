@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
+from loyalty.coupon import AppliedCoupon, CouponLine
 from loyalty.money import apply_bp, next_share, prorate
 from loyalty.points import PointsProgramme, admit_redemption, redeem_value, redeemable
 
@@ -28,17 +29,23 @@ class PriceStep(StrEnum):
     LIST = "list"
     MEMBER = "member"
     TIER = "tier"
+    COUPON = "coupon"
     POINTS = "points"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceLine:
-    """One line before pricing; prices are fen for one unit. ``member_price_fen`` None: the SKU has none."""
+    """One line before pricing; prices are fen for one unit. ``member_price_fen`` None: the SKU has none.
+
+    ``product_id`` and ``category_ids`` (its category and the one above) say which coupons are for it.
+    """
 
     sku_id: UUID
     quantity: int
     list_price_fen: int
     member_price_fen: int | None = None
+    product_id: UUID | None = None
+    category_ids: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,7 @@ class TierTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotedLine:
-    """One line with every share that a refund needs. ``goods = discount + points + payable``, all in fen."""
+    """One line with every share that a refund needs. ``goods = discount + coupon + points + payable``, all in fen."""
 
     sku_id: UUID
     quantity: int
@@ -60,6 +67,7 @@ class QuotedLine:
     price_source: PriceSource
     goods_fen: int
     discount_fen: int
+    coupon_fen: int = 0
     points_used: int = 0
     points_fen: int = 0
     payable_fen: int
@@ -67,7 +75,10 @@ class QuotedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """One step that had an effect: its amount is 0 or less but for the first. ``code`` names the tier."""
+    """One step that had an effect: its amount is 0 or less but for the first.
+
+    ``code`` names the tier, or the coupon's template.
+    """
 
     step: PriceStep
     amount_fen: int
@@ -81,11 +92,13 @@ class Quote:
     lines: tuple[QuotedLine, ...]
     goods_fen: int
     discount_fen: int
+    coupon_fen: int = 0
     points_used: int
     points_fen: int
     payable_fen: int
     points_most: int
     explain: tuple[Explanation, ...]
+    coupons: tuple[AppliedCoupon, ...] = ()
 
 
 def unit_price(
@@ -106,16 +119,32 @@ def unit_price(
     return best, source
 
 
+def coupon_lines(lines: Sequence[PriceLine], *, tier: TierTerms | None = None) -> list[CouponLine]:
+    """The lines as the coupon step meets them: at member price or tier discount, before points."""
+    priced = [(line, _quote_line(line, tier)) for line in lines]
+    return [
+        CouponLine(
+            product_id=line.product_id or line.sku_id,
+            category_ids=line.category_ids,
+            unit_price_fen=quoted.unit_price_fen,
+            payable_fen=quoted.payable_fen,
+        )
+        for line, quoted in priced
+    ]
+
+
 def price(
     lines: Sequence[PriceLine],
     *,
     tier: TierTerms | None = None,
+    coupons: Sequence[AppliedCoupon] = (),
     programme: PointsProgramme | None = None,
     points: int = 0,
     available_points: int = 0,
 ) -> Quote:
-    """Price the lines of one order: list price, member price or tier discount, points.
+    """Price the lines of one order: list price, member price or tier discount, coupons, points.
 
+    ``coupons`` are what the coupons take off the ``coupon_lines`` of these lines, as ``loyalty.coupon`` admitted them.
     ``points`` is what the member wants to use, ``available_points`` what there is; without a programme nothing can be
     used. Points and their fen are shared over the lines by what each line costs, largest remainder, earlier line first.
 
@@ -123,7 +152,8 @@ def price(
     """
     assert lines, "an order without lines"
     assert programme is not None or points == 0, "points need a programme"
-    quoted = [_quote_line(line, tier) for line in lines]
+    undiscounted = [_quote_line(line, tier) for line in lines]
+    quoted = [_take_coupons(line, [one.shares[at] for one in coupons]) for at, line in enumerate(undiscounted)]
     before_points = sum(line.payable_fen for line in quoted)
     points_fen = points_most = 0
     if programme is not None:
@@ -132,15 +162,18 @@ def price(
         points_most = redeemable(programme, payable_fen=before_points, available=available_points)
     shared = _share_points(quoted, points, points_fen)
     goods_fen = sum(line.goods_fen for line in shared)
+    coupon_fen = sum(line.coupon_fen for line in shared)
     return Quote(
         lines=shared,
         goods_fen=goods_fen,
-        discount_fen=goods_fen - before_points,
+        discount_fen=goods_fen - coupon_fen - before_points,
+        coupon_fen=coupon_fen,
         points_used=points,
         points_fen=points_fen,
         payable_fen=before_points - points_fen,
         points_most=points_most,
-        explain=_explain(shared, tier, points_fen),
+        explain=_explain(shared, tier, coupons, points_fen),
+        coupons=tuple(coupons),
     )
 
 
@@ -163,6 +196,12 @@ def _quote_line(line: PriceLine, tier: TierTerms | None) -> QuotedLine:
     )
 
 
+def _take_coupons(line: QuotedLine, shares: Sequence[int]) -> QuotedLine:
+    coupon_fen = sum(shares)
+    assert 0 <= coupon_fen <= line.payable_fen, "coupons that were admitted for other lines"
+    return replace(line, coupon_fen=coupon_fen, payable_fen=line.payable_fen - coupon_fen)
+
+
 def _share_points(lines: Sequence[QuotedLine], points: int, points_fen: int) -> tuple[QuotedLine, ...]:
     weights = [line.payable_fen for line in lines]
     shares = zip(lines, prorate(points, weights), prorate(points_fen, weights), strict=True)
@@ -172,7 +211,9 @@ def _share_points(lines: Sequence[QuotedLine], points: int, points_fen: int) -> 
     )
 
 
-def _explain(lines: Sequence[QuotedLine], tier: TierTerms | None, points_fen: int) -> tuple[Explanation, ...]:
+def _explain(
+    lines: Sequence[QuotedLine], tier: TierTerms | None, coupons: Sequence[AppliedCoupon], points_fen: int
+) -> tuple[Explanation, ...]:
     def taken_off(source: PriceSource) -> int:
         return -sum(line.discount_fen for line in lines if line.price_source is source)
 
@@ -180,6 +221,7 @@ def _explain(lines: Sequence[QuotedLine], tier: TierTerms | None, points_fen: in
         Explanation(step=PriceStep.LIST, amount_fen=sum(line.goods_fen for line in lines)),
         Explanation(step=PriceStep.MEMBER, amount_fen=taken_off(PriceSource.MEMBER)),
         Explanation(step=PriceStep.TIER, amount_fen=taken_off(PriceSource.TIER), code=tier.code if tier else None),
+        *(Explanation(step=PriceStep.COUPON, amount_fen=-one.discount_fen, code=one.template_code) for one in coupons),
         Explanation(step=PriceStep.POINTS, amount_fen=-points_fen),
     )
     return tuple(step for step in steps if step.amount_fen or step.step is PriceStep.LIST)

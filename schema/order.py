@@ -38,12 +38,12 @@ describe(
     OrderState,
     "Where an order stands.",
     {
-        OrderState.UNPAID: "Placed; stock and points are held until the pay deadline.",
+        OrderState.UNPAID: "Placed; stock, coupons and points are held until the pay deadline.",
         OrderState.CLOSING: "WeChat Pay is being asked to close it; nothing is given back yet.",
         OrderState.CLOSED: "Cancelled or timed out; everything it held is given back.",
         OrderState.PAID: "Paid; points and growth value are booked.",
         OrderState.REFUNDING: "The money is on its way back.",
-        OrderState.REFUNDED: "Money, points, growth value and stock went back.",
+        OrderState.REFUNDED: "Money, coupons, points, growth value and stock went back.",
     },
 )
 describe(
@@ -62,6 +62,7 @@ describe(
         PriceStep.LIST: "The goods at list price.",
         PriceStep.MEMBER: "What member prices take off.",
         PriceStep.TIER: "What the tier's discount takes off.",
+        PriceStep.COUPON: "What a coupon takes off.",
         PriceStep.POINTS: "What points take off.",
     },
 )
@@ -73,12 +74,12 @@ class PriceExplanation:
 
     step: PriceStep = strawberry.field(description="Which step.")
     amount: Fen = strawberry.field(description="What it adds (the first) or takes off (negative), in fen.")
-    code: str | None = strawberry.field(description="The tier's code, for the tier step.")
+    code: str | None = strawberry.field(description="The tier's code for the tier step, the template's for a coupon.")
 
 
 @strawberry.type(description="One SKU or mall item of an order, with names and prices as they were when it was placed.")
 class OrderLine:
-    """One line; ``goods = discount + pointsAmount + payable``."""
+    """One line; ``goods = discount + couponAmount + pointsAmount + payable``."""
 
     sku_id: UUID | None = strawberry.field(description="The SKU; null for a mall item that is no SKU.")
     product_title: str = strawberry.field(description="The product's title, or the mall item's.")
@@ -88,6 +89,7 @@ class OrderLine:
     unit_price: Fen = strawberry.field(description="Price of one piece after member price or tier discount, in fen.")
     goods: Fen = strawberry.field(description="List price times quantity, in fen.")
     discount: Fen = strawberry.field(description="What prices and tier took off this line, in fen.")
+    coupon_amount: Fen = strawberry.field(description="This line's share of what coupons took off, in fen.")
     points_amount: Fen = strawberry.field(description="This line's share of what points paid, in fen.")
     payable: Fen = strawberry.field(description="This line's share of the money to pay, in fen.")
 
@@ -102,6 +104,7 @@ class OrderLine:
             unit_price=Fen(row.unit_price_fen),
             goods=Fen(row.goods_fen),
             discount=Fen(row.discount_fen),
+            coupon_amount=Fen(row.coupon_fen),
             points_amount=Fen(row.points_fen),
             payable=Fen(row.payable_fen),
         )
@@ -136,7 +139,9 @@ class MallExchange:
         return cls(item_id=row.item_id, version=version, quantity=row.quantity, points=Points(row.points))
 
 
-@strawberry.type(description="An order. All amounts are frozen when it is placed: goods = discount + points + payable.")
+@strawberry.type(
+    description="An order. All amounts are frozen when it is placed: goods = discount + coupons + points + payable."
+)
 class Order:
     """One order."""
 
@@ -146,6 +151,7 @@ class Order:
     state: OrderState = strawberry.field(description="Where it stands.")
     goods: Fen = strawberry.field(description="The goods at list price, in fen.")
     discount: Fen = strawberry.field(description="What member prices and the tier took off, in fen.")
+    coupon_amount: Fen = strawberry.field(description="What coupons took off, in fen.")
     points_used: Points = strawberry.field(description="Points used on it.")
     points_amount: Fen = strawberry.field(description="What these points paid, in fen.")
     payable: Fen = strawberry.field(description="The money to pay or paid, in fen. 0: paid with points alone.")
@@ -188,6 +194,7 @@ def order_fields(row: OrderRow) -> dict[str, Any]:
         "state": OrderState(row.state),
         "goods": Fen(row.goods_fen),
         "discount": Fen(row.discount_fen),
+        "coupon_amount": Fen(row.coupon_fen),
         "points_used": Points(row.points_used),
         "points_amount": Fen(row.points_fen),
         "payable": Fen(row.payable_fen),
@@ -210,6 +217,10 @@ class OrderQuote:
 
     goods: Fen = strawberry.field(description="The goods at list price, in fen.")
     discount: Fen = strawberry.field(description="What member prices and the tier take off, in fen.")
+    coupon_amount: Fen = strawberry.field(description="What coupons take off, in fen.")
+    coupon_ids: list[UUID] = strawberry.field(
+        description="The coupons it would use; send them as `couponIds` to have the same ones."
+    )
     points_used: Points = strawberry.field(description="Points it would use.")
     points_amount: Fen = strawberry.field(description="What these points pay, in fen.")
     points_most: Points = strawberry.field(description="The most points this order takes from this member.")
@@ -221,6 +232,8 @@ class OrderQuote:
         return cls(
             goods=Fen(quote.goods_fen),
             discount=Fen(quote.discount_fen),
+            coupon_amount=Fen(quote.coupon_fen),
+            coupon_ids=[one.coupon_id for one in quote.coupons],
             points_used=Points(quote.points_used),
             points_amount=Fen(quote.points_fen),
             points_most=Points(quote.points_most),

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -5,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty import points, pricing
+from loyalty.coupon import AppliedCoupon, CouponKind, CouponTerms, HeldCoupon, Scope, admit_coupons
 from loyalty.pricing import PriceLine, PriceSource, PriceStep, TierTerms
 from tests.loyalty.worked_examples import number, numbers, worked
 
@@ -184,3 +187,52 @@ def test_an_order_paid_by_points_alone_costs_nothing() -> None:
 def test_points_that_are_not_there_are_refused() -> None:
     with pytest.raises(points.PointsShort):
         pricing.price(price_lines("1 × 10,000"), programme=PROGRAMME, points=200, available_points=199)
+
+
+def two_coupons(lines: list[PriceLine], tier_terms: TierTerms | None) -> tuple[AppliedCoupon, ...]:
+    first = Scope(product_ids=frozenset({lines[0].sku_id}))
+    terms = [
+        CouponTerms(kind=CouponKind.PERCENT, discount_bp=1_000, scope=first, valid_days=1, **TOGETHER),
+        CouponTerms(kind=CouponKind.AMOUNT, amount_fen=600, valid_days=1, **TOGETHER),
+    ]
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    held = [
+        HeldCoupon(
+            id=UUID(int=at),
+            template_id=UUID(int=at),
+            template_code=f"c{at}",
+            version=1,
+            terms=one,
+            usable_from=now,
+            expires_at=now + timedelta(days=1),
+        )
+        for at, one in enumerate(terms)
+    ]
+    return admit_coupons(held, pricing.coupon_lines(lines, tier=tier_terms), now=now)
+
+
+TOGETHER: dict[str, Any] = {"group": "g", "combines_with": frozenset({"g"})}
+
+
+def test_coupons_come_between_the_tier_and_the_points() -> None:
+    for row in worked("pricing.md", "Example: an order with coupons and points"):
+        lines, terms = price_lines(row["lines"]), tier(row["tier discount in bp"])
+        coupons = two_coupons(lines, terms)
+        quote = pricing.price(
+            lines,
+            tier=terms,
+            coupons=coupons,
+            programme=PROGRAMME,
+            points=number(row["points"]),
+            available_points=100_000,
+        )
+        assert [line.coupon_fen for line in quote.lines] == numbers(row["line coupons"]), row
+        assert [line.points_used for line in quote.lines] == numbers(row["line points"]), row
+        assert [line.payable_fen for line in quote.lines] == numbers(row["line payable"]), row
+        assert [abs(step.amount_fen) for step in quote.explain] == [
+            number(cell) for cell in row["explained"].split(" - ")
+        ]
+        assert sum(step.amount_fen for step in quote.explain) == quote.payable_fen
+        for line in quote.lines:
+            assert line.goods_fen == line.discount_fen + line.coupon_fen + line.points_fen + line.payable_fen
+        assert quote.coupons == coupons
