@@ -33,6 +33,7 @@ class Right(StrEnum):
     OPERATOR_READ = "operator.read"
     OPERATOR_WRITE = "operator.write"
     AUDIT_READ = "audit.read"
+    WHY_READ = "why.read"
 
 
 class Role(StrEnum):
@@ -59,6 +60,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.MALL_WRITE,
         Right.MEMBER_READ,
         Right.MEMBER_WRITE,
+        Right.WHY_READ,
         Right.ORDER_READ,
         Right.TIER_PUBLISH,
         Right.TIER_OVERRIDE,
@@ -84,12 +86,12 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.ORDER_READ,
     },
     Role.DATA_OPERATIONS: _SEES_THE_SHOP
-    | {Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ, Right.REFERRAL_READ},
+    | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ, Right.REFERRAL_READ},
     Role.STAFF: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.MEMBER_CODE_RESOLVE, Right.ORDER_READ},
     Role.SUPPORT: _SEES_THE_SHOP
-    | {Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_CANCEL, Right.ORDER_REFUND, Right.PAYMENT_READ},
+    | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_CANCEL, Right.ORDER_REFUND, Right.PAYMENT_READ},
     Role.FINANCE: _SEES_THE_SHOP
-    | {Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_REFUND, Right.PAYMENT_READ, Right.AUDIT_READ},
+    | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_REFUND, Right.PAYMENT_READ, Right.AUDIT_READ},
 }
 
 

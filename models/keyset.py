@@ -12,6 +12,7 @@ from tortoise.queryset import QuerySet
 
 KeyValue = int | str | datetime | date | UUID
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice(Generic[M]):
+class Slice(Generic[R]):
     """What was found: at most ``page.first`` rows in order, and whether there are more."""
 
     page: Page
-    rows: Sequence[M]
+    rows: Sequence[R]
     has_more: bool
 
-    def key_of(self, row: M) -> tuple[KeyValue, ...]:
+    def key_of(self, row: R) -> tuple[KeyValue, ...]:
         """The key values of a row, from which the next page goes on."""
         return tuple(getattr(row, key.column) for key in self.page.keyset.keys)
 

@@ -30,6 +30,7 @@ from schema import (
     tier,
     tier_overlay,
     tier_preview,
+    why_log,
 )
 from schema.assembly import build
 from schema.context import Context
@@ -53,6 +54,7 @@ QUERIES: tuple[type, ...] = (
     tier.OperatorQuery,
     tier_overlay.OperatorQuery,
     tier_preview.OperatorQuery,
+    why_log.OperatorQuery,
     referral_programme.OperatorQuery,
     referral_review.OperatorQuery,
 )
