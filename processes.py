@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from typing import Any, Self
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.02
+WATCH_S = 1.0
+WATCH_AFTER_FAILURE_S = 10.0
 LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
@@ -57,6 +60,7 @@ class Running:
     program: Program | None = None
     process: subprocess.Popen[bytes] | None = None
     guard: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    answers: Callable[[dict[str, Any]], bool] | None = field(default=None, repr=False)
 
     def alive(self) -> bool:
         """Whether the process is there and not a zombie."""
@@ -76,6 +80,19 @@ class Running:
             self.guard.wait()
             self.guard.stdin.close()
         self.pid_file.unlink(missing_ok=True)
+
+    def start_again(self) -> None:
+        """Start a child of ours that has ended by itself, at the same address.
+
+        Raises:
+            StartFailed: it did not come up.
+        """
+        assert self.owned, "a shared child is its owner's affair"
+        assert self.program is not None
+        assert self.answers is not None
+        self.stop()
+        fresh = start(self.program, self.pid_file, self.address, self.answers)
+        self.pid, self.process, self.guard = fresh.pid, fresh.process, fresh.guard
 
     def __enter__(self) -> Self:
         return self
@@ -206,7 +223,7 @@ def start(
             start_new_session=True,
             preexec_fn=tie,
         )
-    running = Running(program.name, process.pid, address, True, pid_file, program, process)
+    running = Running(program.name, process.pid, address, True, pid_file, program, process, answers=answers)
     try:
         _write_pid_file(running)
         if guarded:
@@ -224,6 +241,38 @@ def start(
         running.stop()
         raise
     return running
+
+
+@contextmanager
+def watched(children: Sequence[Running], tell: Callable[[str], None]) -> Iterator[None]:
+    """Start every child of ours again that ends by itself, for as long as the block runs.
+
+    The kernel ties a child's life to the thread that started it, so the ones started again get their stop signal when
+    the block ends; their own ``stop`` waits for them.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        wait_s = WATCH_S
+        while not over.wait(wait_s):
+            wait_s = WATCH_S
+            for child in children:
+                if not child.owned or child.alive():
+                    continue
+                tell(f"{child.name} has ended and is started again")
+                try:
+                    child.start_again()
+                except StartFailed as failed:
+                    tell(str(failed))
+                    wait_s = WATCH_AFTER_FAILURE_S
+
+    thread = threading.Thread(target=watch, daemon=True, name="watch over children")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def end(

@@ -48,9 +48,13 @@ def provided(settings: Settings, *, platform: bool = True) -> Iterator[Settings]
         cache = valkey.find_or_start(_url(settings.redis_url), settings.data_dir)
         started.callback(cache.stop)
         found = {"DATABASE_URL": store.url, "REDIS_URL": cache.url}
+        children = [engine for engine in (store.engine, cache.engine) if engine is not None]
         if platform and settings.sandbox:
-            found |= _sandbox_settings(started.enter_context(sandbox(settings)).address["url"])
+            stand_in = started.enter_context(sandbox(settings))
+            found |= _sandbox_settings(stand_in.address["url"])
+            children.append(stand_in)
         os.environ.update(found)
+        started.enter_context(processes.watched(children, log.warning))
         try:
             yield configuration.effective()
         finally:

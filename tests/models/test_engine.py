@@ -2,9 +2,11 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from models import engine
+from models.asyncpg_backend import Unavailable, translated
 from models.ids import new_id
 from models.member import Member
 from resolvers.clock import SetClock
@@ -45,3 +47,12 @@ async def test_a_ledger_row_cannot_be_changed_or_deleted(store: None) -> None:
     for statement in ("UPDATE programme_version SET note = 'x'", "DELETE FROM programme_version"):
         with pytest.raises(Exception, match="only grows"):
             await engine.changed(statement)
+
+
+@pytest.mark.parametrize("broken", [asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError, BrokenPipeError])
+async def test_a_connection_that_breaks_under_a_statement_is_an_outage(broken: type[Exception]) -> None:
+    async def step() -> None:
+        raise broken("another operation is in progress")
+
+    with pytest.raises(Unavailable):
+        await translated(step())

@@ -1,5 +1,8 @@
 """The engines are away, at the start and in the middle: said clearly, and over when they are back."""
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,29 @@ def test_engines_that_go_away_in_the_middle_are_missed_and_found_again(data_dir:
     finally:
         store.stop()
         cache.stop()
+
+
+def test_children_that_are_killed_are_started_again(data_dir: Path) -> None:
+    env = environment(data_dir, free_port())
+    with running(("run",), env, data_dir.parent / "log") as program:
+        program.wait_until_ready()
+        for name in ("valkey", "postgres", "sandbox"):
+            pid_file = data_dir / "run" / f"{name}.json"
+            killed = json.loads(pid_file.read_text())
+            os.kill(killed["pid"], signal.SIGKILL)
+            eventually(lambda: _pid(pid_file) not in (None, killed["pid"]), what=f"another {name}")
+            assert json.loads(pid_file.read_text())["address"] == killed["address"]
+            eventually(lambda: program.get("/readyz").json().get("status") == "ready", what=f"readiness after {name}")
+            fresh = json.loads(pid_file.read_text())
+            program.children[fresh["pid"]] = fresh["born"]
+        assert program.signal_and_wait(signal.SIGINT) == 0
+        assert program.survivors() == []
+        assert list((data_dir / "run").glob("*.json")) == []
+
+
+def _pid(pid_file: Path) -> int | None:
+    try:
+        pid: int = json.loads(pid_file.read_text())["pid"]
+    except OSError:
+        return None
+    return pid
