@@ -120,7 +120,9 @@ class PointsEntry:
     amount: Points = strawberry.field(description="Points added, or taken if negative: the sum of `draws`.")
     balance_after: Points = strawberry.field(description="The balance after it.")
     debt_change: Points = strawberry.field(description="How the debt changed; negative when it was paid.")
-    cause_kind: str = strawberry.field(description="What caused it: `order`, `check_in`.")
+    cause_kind: str = strawberry.field(
+        description="What caused it: `order`, `check_in`, `action`, `adjustment`, `lot`, `referral`, `referral_goal`."
+    )
     cause_id: UUID = strawberry.field(description="The id of what caused it.")
     at: datetime = strawberry.field(description="When it was written.")
 
