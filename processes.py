@@ -85,13 +85,16 @@ class Running:
         """Start a child of ours that has ended by itself, at the same address.
 
         Raises:
-            StartFailed: it did not come up.
+            StartFailed: it did not come up, or another start was faster.
         """
         assert self.owned, "a shared child is its owner's affair"
         assert self.program is not None
         assert self.answers is not None
-        self.stop()
-        fresh = start(self.program, self.pid_file, self.address, self.answers)
+        with locked(self.pid_file.with_suffix(".lock")):
+            if found(self.pid_file, self.answers) is not None:
+                raise StartFailed(f"another start has its own {self.name} on this folder")
+            self.stop()
+            fresh = start(self.program, self.pid_file, self.address, self.answers)
         self.pid, self.process, self.guard = fresh.pid, fresh.process, fresh.guard
 
     def __enter__(self) -> Self:

@@ -9,7 +9,7 @@ import pytest
 
 from cache import engine as valkey
 from models import postgres
-from tests.server.processes_seen import command, environment, eventually, free_port, running
+from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
 
 pytestmark = pytest.mark.xdist_group("server")
 LOGIN = 'mutation { operatorLogin(login: "owner", password: "not the password") { __typename } }'
@@ -88,17 +88,20 @@ def test_children_that_are_killed_are_started_again(data_dir: Path) -> None:
     with running(("run",), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
         for name in ("valkey", "postgres", "sandbox"):
-            pid_file = data_dir / "run" / f"{name}.json"
-            killed = json.loads(pid_file.read_text())
-            os.kill(killed["pid"], signal.SIGKILL)
-            eventually(lambda: _pid(pid_file) not in (None, killed["pid"]), what=f"another {name}")
-            assert json.loads(pid_file.read_text())["address"] == killed["address"]
-            eventually(lambda: program.get("/readyz").json().get("status") == "ready", what=f"readiness after {name}")
-            fresh = json.loads(pid_file.read_text())
-            program.children[fresh["pid"]] = fresh["born"]
+            _kill_and_see_it_again(program, data_dir / "run" / f"{name}.json")
         assert program.signal_and_wait(signal.SIGINT) == 0
         assert program.survivors() == []
         assert list((data_dir / "run").glob("*.json")) == []
+
+
+def _kill_and_see_it_again(program: Program, pid_file: Path) -> None:
+    killed = json.loads(pid_file.read_text())
+    os.kill(killed["pid"], signal.SIGKILL)
+    eventually(lambda: _pid(pid_file) not in (None, killed["pid"]), what=f"another {killed['name']}")
+    fresh = json.loads(pid_file.read_text())
+    program.children[fresh["pid"]] = fresh["born"]
+    assert fresh["address"] == killed["address"]
+    eventually(lambda: program.get("/readyz").json().get("status") == "ready", what=f"readiness with {killed['name']}")
 
 
 def _pid(pid_file: Path) -> int | None:
