@@ -115,6 +115,27 @@ INVARIANTS = (
         """,
     ),
     Invariant(
+        name="growth_sequence",
+        promise="each growth balance is the one before plus the amount",
+        offenders="""
+            SELECT member_id, seq, balance_after FROM (
+                SELECT member_id, seq, balance_after,
+                    sum(amount) OVER (PARTITION BY member_id ORDER BY seq) AS wanted FROM growth_entry
+            ) walked WHERE balance_after <> wanted
+        """,
+    ),
+    Invariant(
+        name="tier_history",
+        promise="a member's own tier is the one that the last change in the history left",
+        offenders="""
+            SELECT membership.member_id, membership.tier_code, last.to_code FROM membership JOIN (
+                SELECT DISTINCT ON (member_id) member_id, to_code FROM tier_change
+                WHERE reason NOT IN ('trial_started', 'trial_ended', 'override', 'override_ended')
+                ORDER BY member_id, growth_seq DESC, id DESC
+            ) last USING (member_id) WHERE membership.tier_code <> last.to_code
+        """,
+    ),
+    Invariant(
         name="stock_left",
         promise="what is left of a SKU = sum of its stock moves",
         offenders="""

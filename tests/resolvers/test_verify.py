@@ -41,6 +41,9 @@ BREAKS = {
     "points_sequence": "INSERT INTO points_entry (id, member_id, seq, kind, amount, debt_change, balance_after, "
     "cause_kind, cause_id, key, note, at) VALUES ($1, $1, 2, 'adjust', 5, 0, 5, 'test', $1, 'k', '', now())",
     "growth_balance": "UPDATE membership SET growth_value = growth_value + 1 WHERE member_id = $1",
+    "growth_sequence": "INSERT INTO growth_entry (id, member_id, seq, kind, amount, balance_after, cause_kind, "
+    "cause_id, key, at) VALUES ($1, $1, 1, 'earn', 5, 6, 'order', $1, 'k', now())",
+    "tier_history": "UPDATE membership SET tier_code = 'another' WHERE member_id = $1",
     "stock_left": "UPDATE sku SET stock_left = stock_left + 1 WHERE id = $2",
     "stock_of_orders": "UPDATE order_line SET quantity = quantity + 1 WHERE order_id = $3",
     "order_lines": "UPDATE shop_order SET goods_fen = goods_fen + 1, payable_fen = payable_fen + 1 WHERE id = $3",
