@@ -97,7 +97,7 @@ HOME = """
   }
 }
 """
-MEMBER_MUTATIONS = {
+MEMBER_MUTATIONS: dict[str, tuple[str, dict[str, object]]] = {
     "memberCode": (CODE, {}),
     "memberBirthdaySet": (BIRTHDAY, {"day": "1990-05-01", "key": "key-of-nobody"}),
     "memberBirthdayRemove": (FORGET, {"key": "key-of-nobody"}),
