@@ -7,6 +7,8 @@ from uuid import UUID
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
 from resolvers import (
+    coupon_expiry,
+    coupon_grant,
     notice,
     order,
     payment,
@@ -60,6 +62,14 @@ async def _expire(deps: Deps, member_id: UUID) -> None:
     await points_expiry.expire(deps, member_id=member_id)
 
 
+async def _expire_coupons(deps: Deps, member_id: UUID) -> None:
+    await coupon_expiry.expire(deps, member_id=member_id)
+
+
+async def _advance_grant(deps: Deps, grant_id: UUID) -> None:
+    await coupon_grant.advance(deps, grant_id=grant_id)
+
+
 async def _advance_referral(deps: Deps, referral_id: UUID) -> None:
     await referral_reward.advance(deps, referral_id=referral_id)
 
@@ -86,6 +96,8 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="send_refunds", every_s=5, due=refund.claim_due, do=_refund),
     Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice),
     Sweep(name="expire_points", every_s=60, due=points_expiry.ended, do=_expire),
+    Sweep(name="expire_coupons", every_s=60, due=coupon_expiry.ended, do=_expire_coupons),
+    Sweep(name="advance_coupon_grants", every_s=2, due=coupon_grant.claim_due, do=_advance_grant),
     Sweep(name="tell_of_ending_points", every_s=300, due=points_expiry.notices_due, do=points_expiry.give_notice),
     Sweep(name="apply_tier_table", every_s=30, due=tier.due_for_table, do=_apply_table),
     Sweep(name="end_keep_periods", every_s=60, due=tier_period.due, do=_end_periods),

@@ -10,14 +10,16 @@ import structlog
 
 from loyalty import order as rule
 from loyalty.catalogue import StockKind
+from loyalty.coupon import AppliedCoupon, CouponChoiceUnclear, CouponLine, admit_coupons
+from loyalty.coupon_choice import Plan, best_plan
 from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState, SkuTerms
 from loyalty.payment import AttemptState
 from loyalty.points import available
-from loyalty.pricing import PriceLine, Quote, TierTerms, price
+from loyalty.pricing import PriceLine, Quote, TierTerms, coupon_lines, price
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
-from resolvers import payment, points, stock
+from resolvers import coupon_hold, payment, points, stock
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
 from resolvers.order_row import note, owned, step
@@ -38,23 +40,41 @@ CLOSE_STUCK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CouponWish:
+    """The coupons that an order is to use: these, or the best combination of those the member has."""
+
+    ids: tuple[UUID, ...] = ()
+    best: bool = False
+
+
+NO_COUPONS = CouponWish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Basket:
-    """Everything an order is decided and priced from, read once."""
+    """What an order is decided and priced from, read once. ``prices`` are the lines before anything is taken off."""
 
     lines: tuple[OrderLine, ...]
     skus: dict[UUID, dict[str, Any]]
     under: PlacedUnder
-    quote: Quote
+    tier: TierTerms
+    prices: tuple[PriceLine, ...]
+
+    def for_coupons(self) -> list[CouponLine]:
+        """The lines as coupons meet them."""
+        return coupon_lines(self.prices, tier=self.tier)
 
 
-async def _basket(member_id: UUID, lines: Sequence[OrderLine], points_wanted: int, now: datetime) -> _Basket:
+async def _basket(member_id: UUID, lines: Sequence[OrderLine], now: datetime) -> _Basket:
     found = await rows(
         "SELECT sku.id, sku.title, sku.price_fen, sku.member_price_fen, sku.stock_left, sku.purchase_limit, "
-        "product.title AS product_title, (product.state = 'published' AND NOT sku.hidden) AS on_sale, "
+        "product.title AS product_title, product.id AS product_id, product.category_id, category.parent_id, "
+        "(product.state = 'published' AND NOT sku.hidden) AS on_sale, "
         "coalesce((SELECT sum(line.quantity) FROM order_line line JOIN shop_order o ON o.id = line.order_id "
         "WHERE line.sku_id = sku.id AND o.member_id = $2 AND o.kind = 'purchase' "
         "AND o.state NOT IN ('closed', 'refunded')), 0)::int AS bought "
-        "FROM sku JOIN product ON product.id = sku.product_id WHERE sku.id = ANY($1::uuid[])",
+        "FROM sku JOIN product ON product.id = sku.product_id LEFT JOIN category ON category.id = product.category_id "
+        "WHERE sku.id = ANY($1::uuid[])",
         [[line.sku_id for line in lines[: rule.MAX_LINES]], member_id],
     )
     skus = {row["id"]: row for row in found}
@@ -72,35 +92,67 @@ async def _basket(member_id: UUID, lines: Sequence[OrderLine], points_wanted: in
         },
     )
     under = await placed_under(member_id, now)
-    quote = price(
-        [
-            PriceLine(
-                sku_id=line.sku_id,
-                quantity=line.quantity,
-                list_price_fen=skus[line.sku_id]["price_fen"],
-                member_price_fen=skus[line.sku_id]["member_price_fen"],
-            )
-            for line in admitted
-        ],
-        tier=TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp),
-        programme=under.programme.rules,
-        points=points_wanted,
-        available_points=available(await ledger.open_lots(member_id), now),
-    )
     return _Basket(
         lines=admitted,
         skus=skus,
         under=under,
-        quote=quote,
+        tier=TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp),
+        prices=tuple(_price_line(line, skus[line.sku_id]) for line in admitted),
     )
 
 
-async def preview(deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine], points_wanted: int) -> Quote:
+def _price_line(line: OrderLine, sku: dict[str, Any]) -> PriceLine:
+    categories = (sku["category_id"], sku["parent_id"])
+    return PriceLine(
+        sku_id=line.sku_id,
+        quantity=line.quantity,
+        list_price_fen=sku["price_fen"],
+        member_price_fen=sku["member_price_fen"],
+        product_id=sku["product_id"],
+        category_ids=frozenset(one for one in categories if one is not None),
+    )
+
+
+async def _coupons(basket: _Basket, member_id: UUID, wish: CouponWish, now: datetime) -> tuple[AppliedCoupon, ...]:
+    if wish.best and wish.ids:
+        raise CouponChoiceUnclear
+    if wish.best:
+        return best_plan(await coupon_hold.held(member_id, now), basket.for_coupons(), now=now).applied
+    if not wish.ids:
+        return ()
+    return admit_coupons(await coupon_hold.chosen(member_id, wish.ids), basket.for_coupons(), now=now)
+
+
+async def _quote(basket: _Basket, member_id: UUID, wish: CouponWish, points_wanted: int, now: datetime) -> Quote:
+    return price(
+        basket.prices,
+        tier=basket.tier,
+        coupons=await _coupons(basket, member_id, wish, now),
+        programme=basket.under.programme.rules,
+        points=points_wanted,
+        available_points=available(await ledger.open_lots(member_id), now),
+    )
+
+
+async def preview(
+    deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine], points_wanted: int, coupons: CouponWish = NO_COUPONS
+) -> Quote:
     """What an order of these lines would cost now; nothing is kept.
 
     Raises: what ``place`` raises, but for the key.
     """
-    return (await _basket(member_id, lines, points_wanted, deps.clock.now())).quote
+    now = deps.clock.now()
+    return await _quote(await _basket(member_id, lines, now), member_id, coupons, points_wanted, now)
+
+
+async def weigh_coupons(deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine]) -> Plan:
+    """The best combination of the member's coupons for these lines, and what becomes of each of the others.
+
+    Raises: what ``place`` raises for lines.
+    """
+    now = deps.clock.now()
+    basket = await _basket(member_id, lines, now)
+    return best_plan(await coupon_hold.held(member_id, now), basket.for_coupons(), now=now)
 
 
 @retried
@@ -113,13 +165,16 @@ async def place(
     expected_fen: int | None,
     remark: str,
     idempotency_key: str,
+    coupons: CouponWish = NO_COUPONS,
 ) -> Order:
-    """Place an order: its price is frozen, its points are held, its stock is taken, until it is paid or closed.
+    """Place an order: its price is frozen, its coupons are reserved, its points held, its stock taken, until it is
+    paid or closed.
 
     An order with nothing to pay is paid at once.
 
     Raises:
         LineCountInvalid, QuantityInvalid, SkuNotOnSale, PurchaseLimitReached, OutOfStock: a line cannot be had.
+        CouponChoiceUnclear, CouponNotFound, TooManyCoupons, CouponNotUsable, CouponsNotCombinable: the coupons.
         PointsStep, PointsCapExceeded, PointsShort: the points cannot be used.
         RemarkTooLong: the remark.
         OrderAmountTooLarge, AmountChanged: the amount is not what it may be or what the member agreed to.
@@ -132,13 +187,15 @@ async def place(
         "expected_fen": expected_fen,
         "remark": remark,
     }
+    if coupons != NO_COUPONS:
+        content["coupons"] = "best" if coupons.best else sorted(str(one) for one in coupons.ids)
     async with transaction(member_id):
         before = await replayed(member_id, key=idempotency_key, operation="orderPlace", content=content)
         if before is not None:
             return await Order.get(id=UUID(before["order_id"]))
         rule.admit_remark(remark)
-        basket = await _basket(member_id, lines, points_wanted, now)
-        quote = basket.quote
+        basket = await _basket(member_id, lines, now)
+        quote = await _quote(basket, member_id, coupons, points_wanted, now)
         rule.admit_amount(payable_fen=quote.payable_fen, expected_fen=expected_fen)
         order = await write_order(
             deps,
@@ -150,6 +207,7 @@ async def place(
             remark=remark,
             now=now,
         )
+        await coupon_hold.reserve(order, quote.coupons, now)
         if quote.points_used:
             await points.hold(member_id, amount=quote.points_used, cause_kind="order", cause_id=order.id, now=now)
         if quote.payable_fen == 0:
@@ -259,6 +317,7 @@ async def _finish_closing(deps: Deps, order_id: UUID, member_id: UUID, attempt_i
         await note(order_id, "closed", now)
         programme = await programme_version("points", order.points_version_id)
         await points.release(cause_kind="order", cause_id=order_id, now=now, programme=programme)
+        await coupon_hold.release(order, now=now, zone=deps.zone)
         await shift(StockKind.RELEASE, order_id, order, now)
 
 

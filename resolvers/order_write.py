@@ -76,6 +76,7 @@ async def write_order(
         state=OrderState.UNPAID,
         goods_fen=quote.goods_fen,
         discount_fen=quote.discount_fen,
+        coupon_fen=quote.coupon_fen,
         points_used=quote.points_used,
         points_fen=quote.points_fen,
         payable_fen=quote.payable_fen,
@@ -105,6 +106,7 @@ async def write_order(
                 unit_price_fen=line.unit_price_fen,
                 goods_fen=line.goods_fen,
                 discount_fen=line.discount_fen,
+                coupon_fen=line.coupon_fen,
                 points_fen=line.points_fen,
                 payable_fen=line.payable_fen,
             )

@@ -14,7 +14,7 @@ from models.engine import changed, retried, rows, transaction
 from models.ids import new_id
 from models.order import Order
 from models.payment import Payment, Refund
-from resolvers import points
+from resolvers import coupon_hold, points
 from resolvers.audit import record
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
@@ -61,7 +61,7 @@ async def request(order: Order, payment: Payment, *, cause: RefundCause, reason:
 
 
 async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason: str, idempotency_key: str) -> Order:
-    """Refund a paid order in full: its money, its points, its growth value and its stock all go back.
+    """Refund a paid order in full: its money, coupons, points, growth value and stock all go back.
 
     The books change when WeChat says that the money is back; an order that cost no money is refunded at once.
 
@@ -275,6 +275,7 @@ async def _undo(deps: Deps, order: Order, now: datetime) -> None:
             now=now,
             programme=programme,
         )
+    await coupon_hold.give_back(order, now=now, zone=deps.zone)
     earned = await points.left_of_earned(order.member_id, cause_kind="order", cause_id=order.id, now=now)
     if earned:
         # The money is back already, so a programme that blocks can only write down what is missing.

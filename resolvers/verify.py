@@ -165,8 +165,10 @@ INVARIANTS = (
         promise="an order's amounts = sums of its lines' amounts",
         offenders="""
             SELECT o.id FROM shop_order o LEFT JOIN order_line line ON line.order_id = o.id
-            GROUP BY o.id HAVING (o.goods_fen, o.discount_fen, o.points_fen, o.payable_fen) IS DISTINCT FROM
-                (sum(line.goods_fen), sum(line.discount_fen), sum(line.points_fen), sum(line.payable_fen))
+            GROUP BY o.id
+            HAVING (o.goods_fen, o.discount_fen, o.coupon_fen, o.points_fen, o.payable_fen) IS DISTINCT FROM
+                (sum(line.goods_fen), sum(line.discount_fen), sum(line.coupon_fen), sum(line.points_fen),
+                 sum(line.payable_fen))
         """,
     ),
     Invariant(
@@ -184,6 +186,83 @@ INVARIANTS = (
                 CASE WHEN o.state IN ('unpaid', 'closing') THEN (o.points_used::numeric, 0::numeric)
                      WHEN o.state IN ('paid', 'refunding') THEN (0::numeric, o.points_used::numeric)
                      ELSE (0::numeric, 0::numeric) END
+        """,
+    ),
+    Invariant(
+        name="order_coupons",
+        promise="what coupons took off an order, and off each of its lines = sum of its coupons' shares",
+        offenders="""
+            SELECT o.id, o.coupon_fen, coalesce(taken.total, 0) AS coupons FROM shop_order o
+            LEFT JOIN (SELECT order_id, sum(discount_fen) AS total FROM order_coupon GROUP BY 1) taken
+                ON taken.order_id = o.id
+            WHERE o.coupon_fen <> coalesce(taken.total, 0)
+            UNION ALL
+            SELECT line.order_id, line.coupon_fen, coalesce(share.total, 0) FROM order_line line
+            LEFT JOIN (
+                SELECT order_id, place - 1 AS position, sum(fen::bigint) AS total
+                FROM order_coupon, jsonb_array_elements_text(shares) WITH ORDINALITY AS share(fen, place) GROUP BY 1, 2
+            ) share ON share.order_id = line.order_id AND share.position = line.position
+            WHERE line.coupon_fen <> coalesce(share.total, 0)
+        """,
+    ),
+    Invariant(
+        name="coupons_of_orders",
+        promise="an open order has its coupons reserved, a paid one used; a closed or refunded one has none of them, "
+        "and no coupon is on an order that was placed without it",
+        offenders="""
+            SELECT taken.order_id, taken.coupon_id, o.state, coupon.state AS coupon_state FROM order_coupon taken
+            JOIN shop_order o ON o.id = taken.order_id JOIN coupon ON coupon.id = taken.coupon_id
+            WHERE (coupon.order_id IS NOT DISTINCT FROM o.id) <> (o.state NOT IN ('closed', 'refunded'))
+               OR (coupon.order_id = o.id AND coupon.state <>
+                   CASE WHEN o.state IN ('unpaid', 'closing') THEN 'reserved' ELSE 'used' END)
+            UNION ALL
+            SELECT coupon.order_id, coupon.id, NULL, coupon.state FROM coupon
+            LEFT JOIN order_coupon taken ON taken.order_id = coupon.order_id AND taken.coupon_id = coupon.id
+            WHERE coupon.order_id IS NOT NULL AND taken.id IS NULL
+        """,
+    ),
+    Invariant(
+        name="coupon_quota",
+        promise="a template's given-out number = its coupons; its committed budget = what those can cost that are "
+        "neither expired nor void",
+        offenders="""
+            SELECT quota.template_id, quota.issued_count, quota.committed_fen, given.many, given.worth
+            FROM coupon_quota quota LEFT JOIN (
+                SELECT template_id, count(*) AS many,
+                    coalesce(sum(worth_fen) FILTER (WHERE state NOT IN ('expired', 'void')), 0) AS worth
+                FROM coupon GROUP BY 1
+            ) given USING (template_id)
+            WHERE (quota.issued_count, quota.committed_fen) IS DISTINCT FROM
+                (coalesce(given.many, 0), coalesce(given.worth, 0))
+        """,
+    ),
+    Invariant(
+        name="coupon_states",
+        promise="a coupon stands where the last thing that happened to it left it, and began by being issued once",
+        offenders="""
+            SELECT coupon.id, coupon.state, told.last, told.issued FROM coupon LEFT JOIN (
+                SELECT coupon_id, (array_agg(kind ORDER BY id DESC))[1] AS last,
+                    count(*) FILTER (WHERE kind = 'issued') AS issued
+                FROM coupon_event GROUP BY 1
+            ) told ON told.coupon_id = coupon.id
+            WHERE told.issued IS DISTINCT FROM 1 OR coupon.state <>
+                CASE told.last WHEN 'released' THEN 'issued' WHEN 'returned' THEN 'issued' WHEN 'voided' THEN 'void'
+                    ELSE told.last END
+        """,
+    ),
+    Invariant(
+        name="coupon_channels",
+        promise="a grant's number = the coupons that it gave; a redeemed code gave the coupon that it names",
+        offenders="""
+            SELECT job.id, job.granted_count, coalesce(given.many, 0) AS coupons FROM coupon_grant job
+            LEFT JOIN (SELECT cause_id, count(*) AS many FROM coupon WHERE channel = 'grant' GROUP BY 1) given
+                ON given.cause_id = job.id
+            WHERE job.granted_count <> coalesce(given.many, 0)
+            UNION ALL
+            SELECT coalesce(code.id, coupon.cause_id), count(code.id), count(coupon.id) FROM coupon_code code
+            FULL JOIN (SELECT id, cause_id FROM coupon WHERE channel = 'code') coupon
+                ON coupon.cause_id = code.id AND coupon.id = code.coupon_id
+            WHERE (coupon.id IS NULL AND code.coupon_id IS NOT NULL) OR code.id IS NULL GROUP BY 1
         """,
     ),
     Invariant(

@@ -28,6 +28,18 @@ CHECK_IN = (
     "growth, version_id, rewards, price_points, offset_points, offset_growth, at)"
 )
 
+COUPON = (
+    "boss AS (INSERT INTO operator (id, login, display_name, password_hash, role, created_at) "
+    "VALUES ($1, $1::uuid::text, '', '', 'owner', now())), template AS (INSERT INTO coupon_template (id, code, kind, "
+    "state, title, description, claimable, version, created_at, updated_at) VALUES ($1, $1::uuid::text, 'amount', "
+    "'draft', '', '', true, 1, now(), now())), terms AS (INSERT INTO coupon_template_version (id, template_id, "
+    "version, definition, made_at, made_by_id) VALUES ($1, $1, 1, '{}', now(), $1))"
+)
+GIVEN = (
+    "INSERT INTO coupon (id, template_id, version_id, member_id, state, channel, claim_key, usable_from, expires_at, "
+    "due_at, order_id, reserved_until, issued_at, issued_on)"
+)
+
 BREAKS = {
     "points_balance": "UPDATE points_account SET balance = balance + 1 WHERE member_id = $1",
     "points_held": "UPDATE points_account SET balance = balance + 1, held = held + 1 WHERE member_id = $1",
@@ -48,13 +60,23 @@ BREAKS = {
     "stock_of_orders": "UPDATE order_line SET quantity = quantity + 1 WHERE order_id = $3",
     "order_lines": "UPDATE shop_order SET goods_fen = goods_fen + 1, payable_fen = payable_fen + 1 WHERE id = $3",
     "order_points": "UPDATE shop_order SET points_used = points_used + 1 WHERE id = $3",
+    "order_coupons": "UPDATE order_line SET coupon_fen = 1, payable_fen = payable_fen - 1 WHERE order_id = $3",
+    "coupons_of_orders": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'reserved', 'claim', 'k', now(), "
+    "now() + interval '1 day', NULL, $3, now(), now(), now())",
+    "coupon_quota": f"WITH {COUPON} INSERT INTO coupon_quota (template_id, issued_count, day_count, committed_fen) "
+    "VALUES ($1, 1, 0, 0)",
+    "coupon_states": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
+    "now() + interval '1 day', now(), NULL, NULL, now(), now())",
+    "coupon_channels": f"WITH {COUPON} INSERT INTO coupon_grant (id, template_id, state, audience, reason, total, "
+    "granted_count, skipped_count, due_at, started_at, started_by_id) VALUES ($1, $1, 'running', '{}', '', 1, 1, 0, "
+    "now(), now(), $1)",
     "mall_stock_left": f"{MALL_ITEM} VALUES ($1, 'charity', 'draft', '', '', '', 5, 1, 0, 0, now(), now())",
     "mall_exchanged": f"{MALL_ITEM} VALUES ($1, 'charity', 'draft', '', '', '', NULL, 1, 1, 1, now(), now())",
     "mall_stock_of_orders": f"WITH item AS ({MALL_ITEM} VALUES ($1, 'goods', 'draft', '', '', '', 0, 1, 1, 1, now(), "
     "now())), boss AS (INSERT INTO operator (id, login, display_name, password_hash, role, created_at) "
     "VALUES ($1, $1::uuid::text, '', '', 'owner', now())), terms AS (INSERT INTO mall_item_version (id, item_id, "
-    "version, definition, made_at, made_by_id) VALUES ($1, $1, 1, '{}', now(), $1)) INSERT INTO mall_exchange (id, order_id, "
-    "member_id, item_id, version_id, quantity, points) VALUES ($1, $3, $1, $1, $1, 1, 1)",
+    "version, definition, made_at, made_by_id) VALUES ($1, $1, 1, '{}', now(), $1)) INSERT INTO mall_exchange (id, "
+    "order_id, member_id, item_id, version_id, quantity, points) VALUES ($1, $3, $1, $1, $1, 1, 1)",
     "mall_orders": "UPDATE shop_order SET kind = 'mall' WHERE id = $3",
     "money": "UPDATE shop_order SET state = 'paid' WHERE id = $3",
     "check_in_counts": f"{CHECK_IN} SELECT $1, $1, '2026-01-02', '2026-01-02', 1, 1, 2, 0, 0, id, '[]', 0, 0, 0, now() "
