@@ -4,7 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from loyalty.catalogue import StockKind
-from loyalty.order import OrderKind
+from loyalty.order import OrderKind, PurchaseLimitReached
+from models.engine import rows
 from models.order import Order
 from resolvers import mall_exchange, stock
 from resolvers.order_row import quantities
@@ -21,3 +22,21 @@ async def shift(kind: StockKind, cause_id: UUID, order: Order, now: datetime) ->
     sign = -1 if kind is StockKind.HOLD else 1
     amounts = {sku_id: sign * quantity for sku_id, quantity in (await quantities(order.id)).items()}
     await stock.move(kind, cause_id, amounts, now)
+
+
+async def admit_again(order: Order) -> None:
+    """Whether the member may have a closed order after all: its limits may have been used up by others since.
+
+    Raises:
+        PurchaseLimitReached: more than the limit of one of its SKUs.
+    """
+    found = await rows(
+        "SELECT line.sku_id, line.quantity, sku.purchase_limit, coalesce((SELECT sum(other.quantity) "
+        "FROM order_line other JOIN shop_order o ON o.id = other.order_id WHERE other.sku_id = line.sku_id "
+        "AND o.member_id = $2 AND o.kind = 'purchase' AND o.state NOT IN ('closed', 'refunded')), 0)::int AS bought "
+        "FROM order_line line JOIN sku ON sku.id = line.sku_id WHERE line.order_id = $1 AND sku.purchase_limit > 0",
+        [order.id, order.member_id],
+    )
+    for line in found:
+        if order.kind == OrderKind.PURCHASE and line["bought"] + line["quantity"] > line["purchase_limit"]:
+            raise PurchaseLimitReached(sku_id=str(line["sku_id"]), limit=line["purchase_limit"], bought=line["bought"])

@@ -65,7 +65,8 @@ async def pay(deps: Deps, *, member_id: UUID, order_id: UUID) -> PayParams:
         raise OrderStateRefused(state=order.state) from None
     except OrderClosed:
         await changed(
-            "UPDATE payment_attempt SET state = 'closed' WHERE id = $1 AND state IN ('created', 'prepaid')",
+            "UPDATE payment_attempt SET state = 'closed', poll_due_at = NULL "
+            "WHERE id = $1 AND state IN ('created', 'prepaid')",
             [attempt.id],
         )
         raise PaymentUnavailable() from None

@@ -124,6 +124,22 @@ async def test_money_for_a_cancelled_order_whose_points_are_gone_goes_back_with_
     await assert_the_books_are_right()
 
 
+async def test_money_for_a_cancelled_order_goes_back_when_the_limit_was_used_up_meanwhile(
+    deps: Deps, shop: Door, wechat: SandboxControl
+) -> None:
+    member = await buyer(deps, shop, wechat)
+    sku_id = await put_on_shelf(deps, purchase_limit=1)
+    order_id = await cancelled_while_paying(member, wechat, sku_id)
+    await member.placed(sku_id)
+    await wechat.pay((await attempts(order_id))[0])
+    await wechat.settle()
+    assert await member.state(order_id) == "CLOSED"
+    assert await cases("late_payment") == 1
+    assert await one("SELECT stock_left FROM sku WHERE id = $1", sku_id) == 99
+    assert await collected_fen(wechat) == await booked_fen() == 0
+    await assert_the_books_are_right()
+
+
 async def test_without_its_notice_late_money_is_with_wechat_and_in_no_book(
     deps: Deps, shop: Door, wechat: SandboxControl
 ) -> None:

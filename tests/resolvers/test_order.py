@@ -17,7 +17,7 @@ from loyalty.order import (
     OutOfStock,
     PurchaseLimitReached,
 )
-from loyalty.payment import PayDeadlinePassed
+from loyalty.payment import PayDeadlinePassed, PaymentUnavailable
 from models.engine import rows
 from models.ids import new_secret
 from models.order import Order
@@ -173,6 +173,23 @@ async def test_a_lost_notice_is_found_by_polling(open_store: Deps, wechat: Sandb
     clock.advance(timedelta(seconds=1))
     await run_due(open_store)
     assert (await Order.get(id=one.id)).state == OrderState.PAID
+
+
+async def test_an_attempt_that_wechat_has_closed_is_not_asked_about_again_and_another_is_opened(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    member_id = await member_of(open_store, wechat)
+    one = await placed(open_store, member_id, await put_on_shelf(open_store))
+    await payment.pay(open_store, member_id=member_id, order_id=one.id)
+    first = (await rows("SELECT out_trade_no FROM payment_attempt WHERE order_id = $1", [one.id]))[0]["out_trade_no"]
+    await open_store.pay.close(first)
+    with pytest.raises(PaymentUnavailable):
+        await payment.pay(open_store, member_id=member_id, order_id=one.id)
+    await wechat.request_payment(await payment.pay(open_store, member_id=member_id, order_id=one.id))
+    await wechat.settle()
+    assert (await Order.get(id=one.id)).state == OrderState.PAID
+    clock.advance(timedelta(hours=1))
+    assert first not in await payment.claim_polls(open_store, 1_000)
 
 
 async def test_refusals_change_nothing(deps: Deps) -> None:
