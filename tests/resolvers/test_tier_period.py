@@ -11,7 +11,7 @@ import pytest_asyncio
 from jobs.sweeps import SWEEPS
 from loyalty.shop_time import business_day, day_start
 from loyalty.tier import GrowthEntryKind, GrowthLine, left_of_cause
-from models.engine import changed, rows
+from models.engine import changed, rows, transaction
 from models.ids import new_id
 from models.tier import GrowthEntry, Membership, TierChange
 from resolvers.clock import SetClock
@@ -231,11 +231,11 @@ async def test_nobody_is_due_twice_and_a_sweep_that_was_stopped_goes_on(deps: De
 
 
 async def test_an_idle_sweep_reads_the_index_of_due_periods(deps: Deps) -> None:
-    await rows("SET enable_seqscan = off")
-    plan = await rows(
-        "EXPLAIN SELECT member_id FROM membership WHERE keep_due_at <= now() ORDER BY keep_due_at LIMIT 50"
-    )
-    await rows("RESET enable_seqscan")
+    async with transaction():
+        await rows("SET LOCAL enable_seqscan = off")
+        plan = await rows(
+            "EXPLAIN SELECT member_id FROM membership WHERE keep_due_at <= now() ORDER BY keep_due_at LIMIT 50"
+        )
     assert "membership_keep_due" in str(plan)
 
 
