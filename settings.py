@@ -254,9 +254,8 @@ class Settings(BaseSettings):
         missing = [name for name in wanted if getattr(self, name) is None]
         if not self.production and len(missing) == len(wanted):
             return []
-        return [
-            (name, "is needed to speak with WeChat; set all of them, or none to use the sandbox") for name in missing
-        ]
+        instead = "" if self.production else "; set all of them, or none to use the sandbox"
+        return [(name, f"is needed to speak with WeChat{instead}") for name in missing]
 
     def _production_problems(self) -> list[tuple[str, str]]:
         problems: list[tuple[str, str]] = []
