@@ -7,6 +7,7 @@ from uuid import UUID
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
 from resolvers import (
+    birthday,
     coupon_expiry,
     coupon_grant,
     notice,
@@ -90,6 +91,10 @@ async def _reconcile(deps: Deps, day: date) -> None:
     await reconciliation.reconcile(deps, day=day)
 
 
+async def _birthday(deps: Deps, member_id: UUID) -> None:
+    await birthday.keep(deps, member_id=member_id)
+
+
 SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
@@ -107,4 +112,5 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="forget_idempotency_keys", every_s=600, due=_once, do=_forget_keys),
     Sweep(name="clear_sessions", every_s=600, due=_once, do=_clear_sessions),
     Sweep(name="reconcile_bills", every_s=600, due=reconciliation.due, do=_reconcile),
+    Sweep(name="keep_birthdays", every_s=300, due=birthday.due, do=_birthday),
 )

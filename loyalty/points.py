@@ -40,6 +40,7 @@ class EntryKind(StrEnum):
     DEBT_RECOVERY = "debt_recovery"
     EXPIRE = "expire"
     RENEW = "renew"
+    GIFT = "gift"
     ADJUST = "adjust"
 
 

@@ -81,3 +81,9 @@ def is_birthday(birthday: date, day: date) -> bool:
     if (birthday.month, birthday.day) == (2, 29) and monthrange(day.year, 2)[1] == 28:
         return (day.month, day.day) == (2, 28)
     return (birthday.month, birthday.day) == (day.month, day.day)
+
+
+def birthdays_on(day: date) -> tuple[tuple[int, int], ...]:
+    """The months and days of birth that are celebrated on ``day``: two on 28 February of a common year."""
+    own = ((day.month, day.day),)
+    return (*own, (2, 29)) if own == ((2, 28),) and monthrange(day.year, 2)[1] == 28 else own

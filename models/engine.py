@@ -32,6 +32,7 @@ MODULES = (
     "models.referral",
     "models.points_mall",
     "models.reconciliation",
+    "models.birthday",
     "models.idempotency",
 )
 MIGRATION_LOCK = 7_305_551_200

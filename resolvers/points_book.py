@@ -155,7 +155,8 @@ async def breakage(deps: Deps, *, months: int) -> list[BreakageRow]:
     first = add_months(month_start(business_day(deps.clock.now(), deps.zone)), 1 - months)
     found = await rows(
         "SELECT date_trunc('month', at AT TIME ZONE $2)::date AS month, "
-        "coalesce(sum(amount) FILTER (WHERE kind IN ('earn', 'earn_reversal', 'adjust')), 0)::bigint AS earned, "
+        "coalesce(sum(amount) FILTER (WHERE kind IN ('earn', 'earn_reversal', 'gift', 'adjust')), 0)::bigint "
+        "AS earned, "
         "coalesce(-sum(amount) FILTER (WHERE kind IN ('spend', 'spend_reversal')), 0)::bigint AS spent, "
         "coalesce(-sum(amount) FILTER (WHERE kind = 'expire'), 0)::bigint AS expired "
         "FROM points_entry WHERE at >= $1 GROUP BY 1 ORDER BY 1",

@@ -9,8 +9,10 @@ from resolvers.deps import Deps
 from resolvers.session import read_operator_token
 from resolvers.token import TokenInvalid
 from schema import (
+    birthday,
     category,
     check_in,
+    coupon_template,
     member,
     member_code,
     operator_account,
@@ -42,10 +44,12 @@ QUERIES: tuple[type, ...] = (
     operator_account.OperatorQuery,
     refund.OperatorQuery,
     reconciliation.OperatorQuery,
+    birthday.OperatorQuery,
     category.OperatorQuery,
     product.OperatorQuery,
     stock.OperatorQuery,
     check_in.OperatorQuery,
+    coupon_template.OperatorQuery,
     member.OperatorQuery,
     points.OperatorQuery,
     points_book.OperatorQuery,
@@ -66,6 +70,7 @@ MUTATIONS: tuple[type, ...] = (
     sku.OperatorMutation,
     stock.OperatorMutation,
     check_in.OperatorMutation,
+    coupon_template.OperatorMutation,
     member_code.OperatorMutation,
     points_action.OperatorMutation,
     points_programme.OperatorMutation,

@@ -29,6 +29,7 @@ describe(
         rule.EntryKind.DEBT_RECOVERY: "Paid a debt that a claw-back had left.",
         rule.EntryKind.EXPIRE: "Ended unused.",
         rule.EntryKind.RENEW: "Came back from a closed order after they had ended, with a grace; 0 in sum.",
+        rule.EntryKind.GIFT: "A gift of the tier; no earning, so no cap counts it.",
         rule.EntryKind.ADJUST: "An operator's correction.",
     },
 )

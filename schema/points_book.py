@@ -72,7 +72,7 @@ class PointsBreakage:
     """One month."""
 
     month: date = strawberry.field(description="The month's first day.")
-    earned: Points = strawberry.field(description="Earned and adjusted, less what refunds took back.")
+    earned: Points = strawberry.field(description="Earned, given and adjusted, less what refunds took back.")
     spent: Points = strawberry.field(description="Spent, less what refunds gave back.")
     expired: Points = strawberry.field(description="Ended unused.")
 

@@ -686,6 +686,47 @@ class Migration(migrations.Migration):
             bases=["Row"],
         ),
         ops.CreateModel(
+            name="Birthday",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),
+                (
+                    "member",
+                    fields.ForeignKeyField(
+                        "store.Member",
+                        source_field="member_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.RESTRICT,
+                    ),
+                ),
+                ("business_day", fields.DateField()),
+                ("tier_code", fields.CharField(max_length=40)),
+                ("points", fields.IntField()),
+                ("gift_code", fields.CharField(default="", max_length=40)),
+                (
+                    "version",
+                    fields.ForeignKeyField(
+                        "store.ProgrammeVersion",
+                        source_field="version_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.RESTRICT,
+                    ),
+                ),
+                ("at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "birthday",
+                "app": "store",
+                "unique_together": (("member_id", "business_day"),),
+                "pk_attr": "id",
+                "table_description": "A member's birthday that the store has looked at, once a day (unique). Never changed (trigger).",
+            },
+            bases=["Row"],
+        ),
+        ops.CreateModel(
             name="CheckIn",
             fields=[
                 ("id", fields.UUIDField(primary_key=True, default=id_must_be_given, unique=True, db_index=True)),

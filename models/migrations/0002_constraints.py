@@ -17,6 +17,7 @@ APPEND_ONLY = (
     "audit_row",
     "order_event",
     "bill_row",
+    "birthday",
     "programme_version",
     "referral_switch",
     "referral_decision",
@@ -151,6 +152,8 @@ CHECKS = {
 }
 
 INDEXES = (
+    "CREATE INDEX member_birthday ON member "
+    "((extract(month FROM birthday) * 100 + extract(day FROM birthday))) WHERE birthday IS NOT NULL",
     "CREATE INDEX payment_success ON payment (success_at)",
     "CREATE UNIQUE INDEX points_hold_live ON points_hold (cause_kind, cause_id) WHERE state IN ('pending', 'posted')",
     "CREATE UNIQUE INDEX payment_settles_order_once ON payment (order_id) WHERE outcome IN ('settled', 'revived')",

@@ -1,0 +1,28 @@
+"""Birthdays as the store kept them: one row for each member and day, with the gift of the tier."""
+
+from uuid import UUID
+
+from tortoise import fields
+
+from models.base import Row, reference
+
+
+class Birthday(Row):
+    """A member's birthday that the store has looked at, once a day (unique). Never changed (trigger).
+
+    ``points`` and ``gift_code`` are what the tier ``tier_code`` gave; 0 and empty when it gives nothing.
+    """
+
+    member_id: UUID
+    member = reference("Member")
+    business_day = fields.DateField()
+    tier_code = fields.CharField(max_length=40)
+    points = fields.IntField()
+    gift_code = fields.CharField(max_length=40, default="")
+    version_id: UUID
+    version = reference("ProgrammeVersion")
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "birthday"
+        unique_together = (("member_id", "business_day"),)
