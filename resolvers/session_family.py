@@ -131,21 +131,22 @@ async def end_all(
 
 
 async def clear_away(now: datetime, *, at_most: int = 1_000) -> int:
-    """Delete refresh tokens that expired a week ago, and sessions without any; how many tokens were deleted.
+    """Delete refresh tokens that expired a week ago, and sessions that have none left; how many tokens were deleted.
 
     For a job: what is deleted says nothing any more but that it is unknown, which its bearer is told either way.
     """
     async with transaction():
-        gone = await changed(
-            "DELETE FROM refresh_token WHERE id IN (SELECT id FROM refresh_token WHERE expires_at < $1 LIMIT $2)",
+        gone = await rows(
+            "DELETE FROM refresh_token WHERE id IN (SELECT id FROM refresh_token WHERE expires_at < $1 LIMIT $2) "
+            "RETURNING family_id",
             [now - KEPT_AFTER_END, at_most],
         )
         await changed(
-            "DELETE FROM session_family f WHERE created_at < $1 "
+            "DELETE FROM session_family f WHERE id = ANY($1::uuid[]) "
             "AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.family_id = f.id)",
-            [now - KEPT_AFTER_END],
+            [list({row["family_id"] for row in gone})],
         )
-    return gone
+    return len(gone)
 
 
 def _hashed(secret: str) -> str:

@@ -168,6 +168,8 @@ INDEXES = (
     "CREATE INDEX points_entry_cause ON points_entry (cause_id)",
     "CREATE INDEX growth_entry_cause ON growth_entry (cause_id)",
     "CREATE INDEX refresh_token_family ON refresh_token (family_id, issued_at)",
+    "CREATE INDEX refresh_token_expiry ON refresh_token (expires_at)",
+    "CREATE INDEX idempotency_record_age ON idempotency_record (at)",
     "CREATE INDEX referral_due ON referral (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX referral_reward_review ON referral_reward (id) WHERE needs_review",
     "CREATE INDEX referral_reward_counted ON referral_reward (paid_on, member_id) "
