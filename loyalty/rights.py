@@ -23,6 +23,9 @@ class Right(StrEnum):
     REFERRAL_REVIEW = "referral.review"
     MALL_READ = "mall.read"
     MALL_WRITE = "mall.write"
+    COUPON_READ = "coupon.read"
+    COUPON_WRITE = "coupon.write"
+    COUPON_GRANT = "coupon.grant"
     MEMBER_READ = "member.read"
     MEMBER_WRITE = "member.write"
     MEMBER_CODE_RESOLVE = "member.code_resolve"
@@ -50,7 +53,7 @@ class Role(StrEnum):
 
 
 _SEES_THE_SHOP = frozenset(
-    {Right.CATALOGUE_READ, Right.TIER_READ, Right.POINTS_READ, Right.CHECK_IN_READ, Right.MALL_READ}
+    {Right.CATALOGUE_READ, Right.TIER_READ, Right.POINTS_READ, Right.CHECK_IN_READ, Right.MALL_READ, Right.COUPON_READ}
 )
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
@@ -58,6 +61,8 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.USER_OPERATIONS: _SEES_THE_SHOP
     | {
         Right.MALL_WRITE,
+        Right.COUPON_WRITE,
+        Right.COUPON_GRANT,
         Right.MEMBER_READ,
         Right.MEMBER_WRITE,
         Right.WHY_READ,
@@ -78,6 +83,8 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.CATALOGUE_WRITE,
         Right.POINTS_REWARD,
         Right.MALL_WRITE,
+        Right.COUPON_WRITE,
+        Right.COUPON_GRANT,
         Right.CHECK_IN_PUBLISH,
         Right.REFERRAL_READ,
         Right.REFERRAL_PUBLISH,

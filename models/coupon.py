@@ -110,10 +110,11 @@ class Coupon(Row):
 
 
 class CouponEvent(Row):
-    """One thing that happened to a coupon. Never changed (trigger)."""
+    """One thing that happened to a coupon, numbered 1, 2, 3 … for each. Never changed (trigger)."""
 
     coupon_id: UUID
     coupon = reference("Coupon")
+    seq = fields.IntField()
     kind = fields.CharField(max_length=16)
     order_id: UUID | None
     order = reference("Order", null=True)
@@ -122,7 +123,7 @@ class CouponEvent(Row):
 
     class Meta:
         table = "coupon_event"
-        indexes = (("coupon_id", "id"),)
+        unique_together = (("coupon_id", "seq"),)
 
 
 class OrderCoupon(Row):

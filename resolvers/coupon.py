@@ -97,7 +97,7 @@ async def had_counts(_: Deps, keys: Sequence[tuple[UUID, UUID]]) -> Mapping[tupl
 async def events_by_coupon(_: Deps, coupon_ids: Sequence[UUID]) -> Mapping[UUID, list[CouponEvent]]:
     """What happened to each coupon, oldest first."""
     events: dict[UUID, list[CouponEvent]] = {coupon_id: [] for coupon_id in coupon_ids}
-    for event in await CouponEvent.filter(coupon_id__in=list(coupon_ids)).order_by("id"):
+    for event in await CouponEvent.filter(coupon_id__in=list(coupon_ids)).order_by("seq"):
         events[event.coupon_id].append(event)
     return events
 

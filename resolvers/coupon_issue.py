@@ -24,7 +24,7 @@ from loyalty.coupon import (
     Validity,
 )
 from loyalty.shop_time import business_day
-from models.coupon import Coupon, CouponEvent, CouponTemplate
+from models.coupon import Coupon, CouponTemplate
 from models.engine import in_transaction, rows
 from models.ids import new_id
 
@@ -45,6 +45,13 @@ SELECT least($2::bigint,
     coalesce(daily_limit - CASE WHEN day >= $4 THEN day_count ELSE 0 END, $2::bigint),
     coalesce((budget_fen - committed_fen) / nullif($3::bigint, 0), $2::bigint)
 )::int AS many FROM coupon_quota WHERE template_id = $1 FOR UPDATE
+"""
+
+_TELL = """
+INSERT INTO coupon_event (id, coupon_id, seq, kind, order_id, details, at)
+SELECT told.id, told.coupon_id, 1 + (SELECT count(*) FROM coupon_event WHERE coupon_id = told.coupon_id),
+    $3, $4, $5::text::jsonb, $6
+FROM unnest($1::uuid[], $2::uuid[]) AS told(id, coupon_id)
 """
 
 
@@ -185,9 +192,6 @@ async def tell(
     **details: object,
 ) -> None:
     """Write what happened to these coupons."""
-    await CouponEvent.bulk_create(
-        [
-            CouponEvent(id=new_id(now), coupon_id=one, kind=kind, order_id=order_id, details=details, at=now)
-            for one in coupon_ids
-        ]
-    )
+    ids = [new_id(now) for _ in coupon_ids]
+    text = orjson.dumps(details).decode()
+    await rows(_TELL, [ids, list(coupon_ids), kind, order_id, text, now])

@@ -241,11 +241,11 @@ INVARIANTS = (
         promise="a coupon stands where the last thing that happened to it left it, and began by being issued once",
         offenders="""
             SELECT coupon.id, coupon.state, told.last, told.issued FROM coupon LEFT JOIN (
-                SELECT coupon_id, (array_agg(kind ORDER BY id DESC))[1] AS last,
-                    count(*) FILTER (WHERE kind = 'issued') AS issued
+                SELECT coupon_id, (array_agg(kind ORDER BY seq DESC))[1] AS last,
+                    count(*) FILTER (WHERE kind = 'issued') AS issued, count(*) <> max(seq) AS gap
                 FROM coupon_event GROUP BY 1
             ) told ON told.coupon_id = coupon.id
-            WHERE told.issued IS DISTINCT FROM 1 OR coupon.state <>
+            WHERE told.issued IS DISTINCT FROM 1 OR told.gap OR coupon.state <>
                 CASE told.last WHEN 'released' THEN 'issued' WHEN 'returned' THEN 'issued' WHEN 'voided' THEN 'void'
                     ELSE told.last END
         """,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import strawberry
 
+from loyalty import coupon as coupon_rule
 from loyalty import order as rule
 from loyalty import points as points_rule
 from loyalty.order import OrderKind, OrderState
@@ -257,6 +258,12 @@ class OrderPlaceInput:
     """The content of an order."""
 
     lines: list[OrderLineInput] = strawberry.field(description="1 to 50 lines.")
+    coupon_ids: list[UUID] = strawberry.field(
+        default_factory=list, description="Coupons to use on it, at most 5; empty for none."
+    )
+    best_coupons: bool = strawberry.field(
+        default=False, description="Use the best combination of the member's coupons instead of naming any."
+    )
     points: Points = strawberry.field(default=Points(0), description="Points to use on it; 0 for none.")
     expected_payable: Fen | None = strawberry.field(
         default=None, description="What the member saw and agreed to, in fen; another price is refused."
@@ -317,6 +324,29 @@ class PointsCapRefusal(Refusal):
     most: Points = strawberry.field(description="What it takes at most; 0 when it takes none.")
 
 
+@refusal_type(coupon_rule.CouponNotUsable)
+@strawberry.type(name="CouponNotUsable", description="A coupon takes nothing off this order. Code `COUPON_NOT_USABLE`.")
+class CouponNotUsableRefusal(Refusal):
+    """Which one, and why."""
+
+    coupon_id: UUID = strawberry.field(description="The coupon.")
+    reason: str = strawberry.field(description="Why, as `UnusableReason` in lower case, such as `below_threshold`.")
+    missing: Fen | None = strawberry.field(
+        description="What the goods that it is for lack to its threshold, in fen; null for other reasons."
+    )
+
+
+@refusal_type(coupon_rule.CouponsNotCombinable)
+@strawberry.type(
+    name="CouponsNotCombinable", description="Two coupons do not go together. Code `COUPONS_NOT_COMBINABLE`."
+)
+class CouponsNotCombinableRefusal(Refusal):
+    """Which two."""
+
+    coupon_id: UUID = strawberry.field(description="The one coupon.")
+    other_id: UUID = strawberry.field(description="The other coupon.")
+
+
 @refusal_type(rule.OrderStateRefused)
 @strawberry.type(name="OrderStateRefused", description="Not possible in the order's state.")
 class OrderStateRefusal(Refusal):
@@ -359,6 +389,8 @@ OrderPlaceResult = Annotated[
     | PurchaseLimitRefusal
     | SkuNotOnSaleRefusal
     | AmountChangedRefusal
+    | CouponNotUsableRefusal
+    | CouponsNotCombinableRefusal
     | PointsShortRefusal
     | PointsCapRefusal
     | SimpleRefusal,
@@ -369,6 +401,8 @@ OrderPreviewResult = Annotated[
     | OutOfStockRefusal
     | PurchaseLimitRefusal
     | SkuNotOnSaleRefusal
+    | CouponNotUsableRefusal
+    | CouponsNotCombinableRefusal
     | PointsShortRefusal
     | PointsCapRefusal
     | SimpleRefusal,
@@ -392,8 +426,13 @@ StateFilter = Annotated[OrderState | None, strawberry.argument(description="Only
 KindFilter = Annotated[OrderKind | None, strawberry.argument(description="Only orders of this kind.")]
 
 
-def _wishes(lines: list[OrderLineInput]) -> list[OrderLineWish]:
+def wishes(lines: list[OrderLineInput]) -> list[OrderLineWish]:
+    """The lines as the verbs take them."""
     return [OrderLineWish(sku_id=line.sku_id, quantity=line.quantity) for line in lines]
+
+
+def _coupons(input: OrderPlaceInput) -> verbs.CouponWish:
+    return verbs.CouponWish(ids=tuple(input.coupon_ids), best=input.best_coupons)
 
 
 @strawberry.type
@@ -426,8 +465,9 @@ class ShopQuery:
         quote = await verbs.preview(
             info.context.deps,
             member_id=require_member(info),
-            lines=_wishes(input.lines),
+            lines=wishes(input.lines),
             points_wanted=input.points,
+            coupons=_coupons(input),
         )
         return OrderQuote.from_quote(quote)
 
@@ -437,7 +477,8 @@ class ShopMutation:
     """What a member does with an order."""
 
     @strawberry.mutation(
-        description="Place an order: its price is frozen, its stock and points are held until the pay deadline.",
+        description="Place an order: its price is frozen; its stock, coupons and points are held until the pay "
+        "deadline.",
         extensions=[ForMembers()],
     )
     async def order_place(
@@ -449,11 +490,12 @@ class ShopMutation:
         order = await verbs.place(
             info.context.deps,
             member_id=require_member(info),
-            lines=_wishes(input.lines),
+            lines=wishes(input.lines),
             points_wanted=input.points,
             expected_fen=input.expected_payable,
             remark=input.remark,
             idempotency_key=idempotency_key,
+            coupons=_coupons(input),
         )
         return OrderPlaced(order=Order.from_row(order))
 

@@ -119,6 +119,8 @@ def _plain(value: object) -> object:
         return value.isoformat()
     if isinstance(value, str):
         return value
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, list):
         return [_plain(one) for one in value]
     assert hasattr(value, "__strawberry_definition__"), f"an input has no {type(value).__name__}"

@@ -1015,6 +1015,7 @@ class Migration(migrations.Migration):
                         on_delete=OnDelete.RESTRICT,
                     ),
                 ),
+                ("seq", fields.IntField()),
                 ("kind", fields.CharField(max_length=16)),
                 (
                     "order",
@@ -1034,9 +1035,9 @@ class Migration(migrations.Migration):
             options={
                 "table": "coupon_event",
                 "app": "store",
-                "indexes": [Index(fields=["coupon_id", "id"])],
+                "unique_together": (("coupon_id", "seq"),),
                 "pk_attr": "id",
-                "table_description": "One thing that happened to a coupon. Never changed (trigger).",
+                "table_description": "One thing that happened to a coupon, numbered 1, 2, 3 … for each. Never changed (trigger).",
             },
             bases=["Row"],
         ),

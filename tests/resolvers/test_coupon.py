@@ -57,7 +57,7 @@ async def change(deps: Deps, template: CouponTemplate, **changes: Any) -> Coupon
 
 
 async def happened(one: Coupon) -> list[str]:
-    return [event.kind for event in await CouponEvent.filter(coupon_id=one.id).order_by("id")]
+    return [event.kind for event in await CouponEvent.filter(coupon_id=one.id).order_by("seq")]
 
 
 # Claiming

@@ -92,7 +92,7 @@ async def refund_as_shop(deps: Deps, wechat: SandboxControl, one: Order) -> None
 
 
 async def happened(one: Coupon) -> list[str]:
-    return [event.kind for event in await CouponEvent.filter(coupon_id=one.id).order_by("id")]
+    return [event.kind for event in await CouponEvent.filter(coupon_id=one.id).order_by("seq")]
 
 
 async def test_a_coupon_is_previewed_reserved_and_used(open_store: Deps, wechat: SandboxControl) -> None:
