@@ -44,7 +44,10 @@ TRIES_BEFORE_CASE = 5
 
 
 async def request(order: Order, payment: Payment, *, cause: RefundCause, reason: str, now: datetime) -> Refund:
-    """Write the request for all of a payment, in the caller's transaction. Each payment goes back once (unique)."""
+    """Write the request for all of a payment, in the caller's transaction.
+
+    Each payment has one request that WeChat has not closed (unique).
+    """
     refund_id = new_id(now)
     return await Refund.create(
         id=refund_id,
@@ -63,7 +66,8 @@ async def request(order: Order, payment: Payment, *, cause: RefundCause, reason:
 async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason: str, idempotency_key: str) -> Order:
     """Refund a paid order in full: its money, coupons, points, growth value and stock all go back.
 
-    The books change when WeChat says that the money is back; an order that cost no money is refunded at once.
+    The books change when WeChat says that the money is back; an order that cost no money is refunded at once. An order
+    whose refund WeChat has closed is refunded anew, under another number.
 
     Raises:
         OrderNotFound, OrderStateRefused: there is nothing to refund.
@@ -96,9 +100,10 @@ async def _open_refund(
             return UUID(before["refund_id"]) if before["refund_id"] else None
         admit_refund_reason(reason)
         order = await Order.get(id=order_id)
-        await step(order, OrderState.REFUNDING)
-        await take_back(order, now)
-        await _admit_claw_back(order, now)
+        if not await _given_up_by_wechat(order):
+            await step(order, OrderState.REFUNDING)
+            await take_back(order, now)
+            await _admit_claw_back(order, now)
         await note(order_id, "refund_requested", now, reason=reason, amount_fen=order.payable_fen)
         payment = await Payment.get_or_none(
             order_id=order_id, outcome__in=[PaymentOutcome.SETTLED, PaymentOutcome.REVIVED]
@@ -126,6 +131,14 @@ async def _open_refund(
             now=now,
         )
         return refund_id
+
+
+async def _given_up_by_wechat(order: Order) -> bool:
+    """Whether WeChat has closed the refund of this order unpaid, so that it takes another one under a new number."""
+    if order.state != OrderState.REFUNDING:
+        return False
+    live = Refund.filter(order_id=order.id, cause=RefundCause.BY_OPERATOR).exclude(state=RefundState.CLOSED)
+    return not await live.exists()
 
 
 async def _admit_claw_back(order: Order, now: datetime) -> None:

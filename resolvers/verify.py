@@ -341,7 +341,7 @@ INVARIANTS = (
         offenders="""
             SELECT o.id, o.payable_fen, refund.amount_fen, refund.state FROM shop_order o
             JOIN payment ON payment.order_id = o.id AND payment.outcome IN ('settled', 'revived')
-            LEFT JOIN refund ON refund.payment_id = payment.id
+            LEFT JOIN refund ON refund.payment_id = payment.id AND refund.state <> 'closed'
             WHERE o.state = 'refunded'
               AND (refund.amount_fen IS DISTINCT FROM payment.total_fen OR refund.state IS DISTINCT FROM 'succeeded')
         """,

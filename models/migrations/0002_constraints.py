@@ -157,7 +157,7 @@ INDEXES = (
     "CREATE INDEX payment_success ON payment (success_at)",
     "CREATE UNIQUE INDEX points_hold_live ON points_hold (cause_kind, cause_id) WHERE state IN ('pending', 'posted')",
     "CREATE UNIQUE INDEX payment_settles_order_once ON payment (order_id) WHERE outcome IN ('settled', 'revived')",
-    "CREATE UNIQUE INDEX refund_returns_payment_once ON refund (payment_id)",
+    "CREATE UNIQUE INDEX refund_returns_payment_once ON refund (payment_id) WHERE state <> 'closed'",
     "CREATE INDEX shop_order_close_due ON shop_order (close_due_at) WHERE close_due_at IS NOT NULL",
     "CREATE INDEX payment_attempt_poll_due ON payment_attempt (poll_due_at) WHERE poll_due_at IS NOT NULL",
     "CREATE INDEX payment_notice_due ON payment_notice (due_at) WHERE due_at IS NOT NULL",

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from loyalty.order import OrderLine, OrderState
+from loyalty.order import OrderLine, OrderState, OrderStateRefused
 from loyalty.points import ClawBackBlocked, PointsShort
 from models.engine import rows
 from models.ids import new_secret
@@ -177,4 +177,26 @@ async def test_what_an_order_earned_and_has_ended_unused_is_not_taken_again(
     await points_expiry.expire(open_store, member_id=member.id)
     # Of the 500, 300 ended unused; the 200 that were spent come out of the 300 that are left.
     assert await account(member.id) == {"balance": 100, "held": 0, "debt": 0}
+    assert not [finding for finding in await verify() if finding.offenders]
+
+
+async def test_a_refund_that_wechat_closed_is_made_anew_under_another_number(
+    open_store: Deps, wechat: SandboxControl
+) -> None:
+    member = await make_member(open_store, openid=await wechat.openid())
+    one = await bought(open_store, wechat, member.id, 50_000)
+    boss = await make_operator(open_store)
+    await wechat.script_refunds(status="CLOSED", at_once=True)
+    for _ in range(2):
+        await refund.refund_order(
+            open_store, operator_id=boss.id, order_id=one.id, reason="退货", idempotency_key="the-first-try"
+        )
+        await wechat.settle()
+        assert (await Order.get(id=one.id)).state == OrderState.REFUNDING
+    await refunded(open_store, wechat, one)
+    states = await rows("SELECT state FROM refund WHERE order_id = $1 ORDER BY id", [one.id])
+    assert [row["state"] for row in states] == ["closed", "succeeded"]
+    assert await account(member.id) == {"balance": 0, "held": 0, "debt": 0}
+    with pytest.raises(OrderStateRefused):
+        await refunded(open_store, wechat, one)
     assert not [finding for finding in await verify() if finding.offenders]
