@@ -30,10 +30,6 @@ class MallItemKind(StrEnum):
     CHARITY = "charity"
 
 
-NOT_YET_OFFERED = frozenset({MallItemKind.COUPON})
-"""Kinds whose mechanism this version of the store does not have: kept as drafts, refused when they are published."""
-
-
 class MallItemState(StrEnum):
     """A draft has never been seen; hiding takes it out of the mall, publishing brings it (back)."""
 
@@ -48,14 +44,6 @@ class MallItemNotFound(Refusal):
     code = "MALL_ITEM_NOT_FOUND"
     zh = "兑换商品不存在"
     en = "There is no such item."
-
-
-class MallKindUnavailable(Refusal):
-    """Items of this ``kind`` cannot be published yet."""
-
-    code = "MALL_KIND_UNAVAILABLE"
-    zh = "暂不支持上架该类型的兑换商品：{kind}"
-    en = "Items of the kind {kind} cannot be published yet."
 
 
 class MallStockNotCounted(Refusal):
@@ -325,9 +313,3 @@ def admit_same_kind(item: MallItem, wanted: MallItem) -> None:
     """Whether an item may get these terms: what it gives stays what it is. Raises: ProgrammeInvalid."""
     if wanted.kind is not item.kind:
         raise invalid("kind", Reason("stays what it is", "创建后不可更改"))
-
-
-def admit_publish(kind: MallItemKind) -> None:
-    """Whether an item of this kind may be offered. Raises: MallKindUnavailable."""
-    if kind in NOT_YET_OFFERED:
-        raise MallKindUnavailable(kind=kind.value)

@@ -1,12 +1,13 @@
 """What the order machine needs to know of a mall exchange: the item's stock, what it gives, and if it comes back."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from uuid import UUID
 
 from loyalty import points_mall as rule
 from loyalty import tier as tier_rule
 from loyalty.catalogue import StockKind
+from loyalty.coupon import CouponNotOffered, CouponsGone
 from loyalty.order import OrderKind, OutOfStock
 from loyalty.points_mall import MallItem, MallItemKind
 from loyalty.tier import TierNotFound, TierTrialRefused
@@ -16,6 +17,7 @@ from models.ids import new_id
 from models.order import Order
 from models.points_mall import MallExchange, MallItemVersion
 from models.tier import TierOverlay
+from resolvers import mall_coupon
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
 from resolvers.order_row import note
@@ -84,10 +86,13 @@ async def exchanged_count(member_id: UUID, item_id: UUID) -> int:
 
 
 async def admit_delivery(member_id: UUID, terms: MallItem, now: datetime) -> None:
-    """Whether the member can be given what an exchange gives: a tier trial must be above the own tier.
+    """Whether the member can be given what an exchange gives: a tier trial must be above the own tier, and a coupon's
+    template must give coupons out.
 
-    Raises: TierNotFound, TierTrialRefused.
+    Raises: TierNotFound, TierTrialRefused, CouponNotOffered.
     """
+    if terms.kind is MallItemKind.COUPON:
+        await mall_coupon.admit(terms.target_code, now)
     if terms.kind is not MallItemKind.TIER_TRIAL:
         return
     code, days = _trial(terms)
@@ -108,20 +113,22 @@ def _trial(terms: MallItem) -> tuple[str, int]:
     return terms.target_code, terms.trial_days
 
 
-async def deliver(order: Order, now: datetime) -> None:
+async def deliver(order: Order, *, now: datetime, zone: tzinfo) -> None:
     """Give what a paid exchange gives, as far as the store gives it by itself; goods are sent by people.
 
-    A tier trial that the member has outgrown while paying opens a case: a person refunds the order.
+    A tier trial that the member has outgrown while paying, and coupons that ran out meanwhile, open a case: a person
+    refunds the order. An exchange without money is refused instead.
+
+    Raises: TierNotFound, TierTrialRefused, CouponNotOffered, CouponsGone.
     """
     if order.kind != OrderKind.MALL:
         return
     exchange, terms = await _terms(order.id)
-    if terms.kind is not MallItemKind.TIER_TRIAL:
-        return
-    code, days = _trial(terms)
     try:
-        await grant_trial(order.member_id, tier_code=code, days=days, cause_kind="order", cause_id=order.id, now=now)
-    except (TierNotFound, TierTrialRefused) as refusal:
+        await _give(order, exchange, terms, now=now, zone=zone)
+    except (TierNotFound, TierTrialRefused, CouponNotOffered, CouponsGone) as refusal:
+        if order.payable_fen == 0:
+            raise
         await note(order.id, "not_delivered", now, reason=refusal.code)
         await open_case(
             kind="exchange_undelivered",
@@ -132,10 +139,25 @@ async def deliver(order: Order, now: datetime) -> None:
         )
 
 
+async def _give(order: Order, exchange: MallExchange, terms: MallItem, *, now: datetime, zone: tzinfo) -> None:
+    if terms.kind is MallItemKind.TIER_TRIAL:
+        code, days = _trial(terms)
+        await grant_trial(order.member_id, tier_code=code, days=days, cause_kind="order", cause_id=order.id, now=now)
+    elif terms.kind is MallItemKind.COUPON:
+        await mall_coupon.give(
+            order.member_id,
+            template_code=terms.target_code,
+            quantity=exchange.quantity,
+            order_id=order.id,
+            now=now,
+            zone=zone,
+        )
+
+
 async def admit_revival(order: Order, now: datetime) -> None:
     """Whether a closed order may be had again: the member may have used the limit up, or outgrown a trial, since.
 
-    Raises: MallLimitReached, TierNotFound, TierTrialRefused.
+    Raises: MallLimitReached, TierNotFound, TierTrialRefused, CouponNotOffered.
     """
     if order.kind != OrderKind.MALL:
         return
@@ -156,6 +178,9 @@ async def take_back(order: Order, now: datetime) -> None:
     used = False
     if await TierOverlay.exists(cause_kind="order", cause_id=order.id):
         used = not await take_back_trial(order.member_id, cause_kind="order", cause_id=order.id, now=now)
+    coupons = await mall_coupon.given(order.id)
+    if coupons:
+        used = not await mall_coupon.take_back(coupons, now)
     rule.admit_return(terms, used=used)
 
 

@@ -12,6 +12,7 @@ from tortoise.expressions import Q
 from loyalty import catalogue as catalogue_rule
 from loyalty import points_mall as rule
 from loyalty.catalogue import SkuNotFound, StockKind
+from loyalty.coupon import CouponTemplateNotFound
 from loyalty.order import OrderKind, OutOfStock, admit_amount
 from loyalty.points import available
 from loyalty.points_mall import (
@@ -25,6 +26,7 @@ from loyalty.points_mall import (
 from loyalty.programme import Definition
 from models import points_ledger as ledger
 from models.catalogue import Sku
+from models.coupon import CouponTemplate
 from models.engine import in_transaction, retried, rows, transaction
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
@@ -134,6 +136,7 @@ async def exchange(
         MallItemNotOffered, QuantityInvalid, MallTierRefused, MallLimitReached, OutOfStock, PointsShort: see
             ``loyalty.points_mall.admit_exchange``; OutOfStock also when somebody else was faster.
         TierNotFound, TierTrialRefused: a tier trial that is not above the member's own tier.
+        CouponNotOffered, CouponsGone: the coupon's template gives out none, or no more.
         OrderAmountTooLarge, MallPriceChanged: what it costs.
     """
     now = deps.clock.now()
@@ -324,7 +327,7 @@ async def change(
 async def publish(deps: Deps, *, operator_id: UUID, item_id: UUID, idempotency_key: str) -> MallItem:
     """Put an item into the mall; one that is there already stays as it is.
 
-    Raises: KeyInvalid, KeyReused, MallItemNotFound, MallKindUnavailable.
+    Raises: KeyInvalid, KeyReused, MallItemNotFound, CouponTemplateNotFound.
     """
     return await _turn(deps, operator_id, item_id, MallItemState.PUBLISHED, idempotency_key)
 
@@ -349,7 +352,7 @@ async def _turn(deps: Deps, operator_id: UUID, item_id: UUID, state: MallItemSta
             item = await _lock(item_id)
             if (item.state == MallItemState.PUBLISHED) is not publishing:
                 if publishing:
-                    rule.admit_publish(MallItemKind(item.kind))
+                    await _admit_template(item)
                 published = {"published_at": now} if publishing else {}
                 await MallItem.filter(id=item.id).update(state=state, updated_at=now, **published)
                 action = "mall_item.publish" if publishing else "mall_item.hide"
@@ -418,6 +421,13 @@ async def _admit_tiers(terms: rule.MallItem, now: datetime) -> None:
     rule.admit_tiers(terms, {level.code for level in (await tier_table(now)).rules.levels})
 
 
+async def _admit_template(item: MallItem) -> None:
+    if item.kind == MallItemKind.COUPON:
+        terms = (await _terms_of([item.id]))[item.id]
+        if not await CouponTemplate.exists(code=terms.target_code):
+            raise CouponTemplateNotFound
+
+
 async def _renewed(current: Definition, changes: Definition, now: datetime) -> rule.MallItem | None:
     """The terms with these changes, or None when they stay as they are."""
     was, renewed = rule.MallItem.parse(current), rule.MallItem.parse({**current, **changes})
@@ -446,6 +456,10 @@ async def _write_version(
 
 async def terms_of(_: Deps, item_ids: Sequence[UUID]) -> Mapping[UUID, rule.MallItem]:
     """The terms in force of each of the items."""
+    return await _terms_of(item_ids)
+
+
+async def _terms_of(item_ids: Sequence[UUID]) -> Mapping[UUID, rule.MallItem]:
     found = await rows(
         "SELECT item.id, terms.definition::text FROM mall_item item JOIN mall_item_version terms "
         "ON terms.item_id = item.id AND terms.version = item.version WHERE item.id = ANY($1::uuid[])",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from loyalty import points as points_rule
 from loyalty.catalogue import StockKind
-from loyalty.coupon import CouponNotUsable
+from loyalty.coupon import CouponNotOffered, CouponNotUsable
 from loyalty.order import OrderState, OutOfStock, PurchaseLimitReached
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
 from loyalty.points_mall import MallLimitReached
@@ -59,7 +59,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
         zone=deps.zone,
         table=await tier_table(now),
     )
-    await deliver(order, now)
+    await deliver(order, now=now, zone=deps.zone)
     await order_settled(order, paid_fen=paid_fen, now=now)
 
 
@@ -85,6 +85,7 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
         PurchaseLimitReached,
         PointsShort,
         CouponNotUsable,
+        CouponNotOffered,
         MallLimitReached,
         TierNotFound,
         TierTrialRefused,

@@ -34,7 +34,7 @@ describe(
     "What an exchange gives.",
     {
         MallItemKind.GOODS: "Goods 实物.",
-        MallItemKind.COUPON: "A coupon 优惠券. Kept as a draft until the store has coupons.",
+        MallItemKind.COUPON: "A coupon 优惠券, of the template that `targetCode` names, when the exchange is paid.",
         MallItemKind.TIER_TRIAL: "A higher tier for some days 等级体验, from the payment on.",
         MallItemKind.CHARITY: "A gift to charity 公益. Never given back.",
     },
@@ -707,8 +707,8 @@ class OperatorMutation:
 
     @strawberry.mutation(
         description=(
-            "Put an item into the mall. Nothing happens to one that is there already. Coupons cannot be published "
-            "yet. Refusals: `MALL_ITEM_NOT_FOUND`, `MALL_KIND_UNAVAILABLE`, `KEY_REUSED`."
+            "Put an item into the mall. Nothing happens to one that is there already. Refusals: "
+            "`MALL_ITEM_NOT_FOUND`, `COUPON_TEMPLATE_NOT_FOUND` for a coupon of no template, `KEY_REUSED`."
         ),
         extensions=[Needs(Right.MALL_WRITE)],
     )

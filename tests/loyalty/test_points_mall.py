@@ -200,15 +200,6 @@ def test_an_item_stays_of_its_kind() -> None:
     assert refused.value.data["field"] == "kind"
 
 
-def test_kinds_without_their_mechanism_are_not_published() -> None:
-    for kind in set(MallItemKind) - points_mall.NOT_YET_OFFERED:
-        points_mall.admit_publish(kind)
-    for kind in points_mall.NOT_YET_OFFERED:
-        with pytest.raises(points_mall.MallKindUnavailable) as refused:
-            points_mall.admit_publish(kind)
-        assert refused.value.data == {"kind": kind.value}
-
-
 def test_an_exchange_costs_what_the_member_agreed_to() -> None:
     quote = points_mall.quote_exchange(ITEM, sku_id=SKU, quantity=2)
     points_mall.admit_agreed(quote, points=1_000, cash_fen=2_000)

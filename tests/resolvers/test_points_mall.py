@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from jobs.worker import run_due
 from loyalty.catalogue import CatalogueInvalid, MediaUrlInvalid, SkuNotFound
+from loyalty.coupon import CouponNotOffered, CouponsGone, CouponState, CouponTemplateNotFound
 from loyalty.idempotency import KeyReused
 from loyalty.order import OrderAmountTooLarge, OrderKind, OrderLine, OrderState, OrderStateRefused, OutOfStock
 from loyalty.payment import NoticeOutcome
@@ -18,7 +19,6 @@ from loyalty.points_mall import (
     MallItemNotFound,
     MallItemNotOffered,
     MallItemState,
-    MallKindUnavailable,
     MallLimitReached,
     MallNotReturnable,
     MallPriceChanged,
@@ -28,6 +28,7 @@ from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
 from loyalty.tier import GrowthEntryKind, TierLevel, TierTable, TierTrialRefused
 from models.asyncpg_backend import Conflict
+from models.coupon import Coupon
 from models.engine import rows, transaction
 from models.ids import new_id, new_secret
 from models.operator import AuditRow
@@ -44,6 +45,8 @@ from resolvers.member import tier_terms
 from resolvers.points_mall import ItemChanges
 from resolvers.programme import ProgrammeKind, publish, tier_table
 from resolvers.verify import verify
+from tests.coupons import counted as coupons_counted
+from tests.coupons import make_template
 from tests.doors import make_member, make_operator
 from tests.loyalty.worked_examples import number, worked
 from tests.mall import give_points, make_item, new_item
@@ -633,13 +636,74 @@ async def test_an_exchange_meets_the_terms_in_force_when_it_is_written(deps: Dep
     assert await counted(item) == (9, 1, 500)
 
 
-async def test_what_the_store_cannot_give_yet_stays_a_draft(deps: Deps) -> None:
+async def test_a_coupon_without_its_template_stays_a_draft(deps: Deps) -> None:
     item = await make_item(deps, published=False, kind="coupon", target_code="tea")
     boss = await make_operator(deps)
-    with pytest.raises(MallKindUnavailable):
+    with pytest.raises(CouponTemplateNotFound):
         await points_mall.publish(deps, operator_id=boss.id, item_id=item.id, idempotency_key=a_key())
     assert (await MallItem.get(id=item.id)).state == MallItemState.DRAFT
     assert await AuditRow.filter(operator_id=boss.id).count() == 0
+
+
+async def test_points_buy_coupons_and_unused_ones_go_back(deps: Deps) -> None:
+    member_id, template = await rich(deps), await make_template(deps, code="tea", claimable=False, member_limit=1)
+    item = await make_item(deps, kind="coupon", target_code="tea")
+    one = await exchange(deps, member_id, item, 2)
+    assert one.state == OrderState.PAID
+    coupons = await Coupon.filter(cause_id=one.id)
+    assert [coupon.state for coupon in coupons] == [CouponState.ISSUED] * 2
+    assert await coupons_counted(template) == (2, 2_000)
+    await refund_as_shop(deps, one)
+    assert {coupon.state for coupon in await Coupon.filter(cause_id=one.id)} == {CouponState.VOID}
+    assert await account(member_id) == {"balance": 10_000, "held": 0}
+    assert await coupons_counted(template) == (2, 0)
+
+
+async def test_an_exchange_whose_coupon_is_on_an_order_stays(deps: Deps) -> None:
+    member_id = await rich(deps)
+    await make_template(deps, code="tea")
+    one = await exchange(deps, member_id, await make_item(deps, kind="coupon", target_code="tea"))
+    (coupon,) = await Coupon.filter(cause_id=one.id)
+    await order.place(
+        deps,
+        member_id=member_id,
+        lines=[OrderLine(sku_id=await put_on_shelf(deps), quantity=1)],
+        points_wanted=0,
+        expected_fen=None,
+        remark="",
+        idempotency_key=a_key(),
+        coupons=order.CouponWish(ids=(coupon.id,)),
+    )
+    with pytest.raises(MallNotReturnable):
+        await refund_as_shop(deps, one)
+    assert (await Order.get(id=one.id)).state == OrderState.PAID
+
+
+async def test_coupons_that_are_gone_are_not_exchanged(deps: Deps) -> None:
+    member_id = await rich(deps)
+    await make_template(deps, code="tea", total_limit=1)
+    item = await make_item(deps, kind="coupon", target_code="tea")
+    with pytest.raises(CouponsGone):
+        await exchange(deps, member_id, item, 2)
+    await make_template(deps, code="draft", published=False)
+    with pytest.raises(CouponNotOffered):
+        await exchange(deps, member_id, await make_item(deps, kind="coupon", target_code="draft"))
+    assert await account(member_id) == {"balance": 10_000, "held": 0}
+    assert not await Order.exists(member_id=member_id)
+
+
+async def test_coupons_that_run_out_while_a_payment_is_on_its_way_open_a_case(
+    open_store: Deps, wechat: SandboxControl
+) -> None:
+    member_id = await rich(open_store, wechat)
+    await make_template(open_store, code="tea", total_limit=0)
+    item = await make_item(open_store, kind="coupon", target_code="tea", cash_fen=1)
+    one = await exchange(open_store, member_id, item)
+    await pay(open_store, wechat, one)
+    assert (await Order.get(id=one.id)).state == OrderState.PAID
+    cases = await rows("SELECT kind, details->>'reason' AS reason FROM exception_case WHERE order_id = $1", [one.id])
+    assert cases == [{"kind": "exchange_undelivered", "reason": "COUPONS_GONE"}]
+    assert not await Coupon.exists(member_id=member_id)
 
 
 async def test_publishing_and_hiding_twice_is_one_deed(deps: Deps, clock: SetClock) -> None:

@@ -446,10 +446,10 @@ async def test_an_impossible_item_is_refused_with_the_field_named(
     assert await everything() == before
 
 
-async def test_a_coupon_stays_a_draft_and_a_tier_trial_says_its_days(desk: Desk) -> None:
+async def test_a_coupon_needs_its_template_and_a_tier_trial_says_its_days(desk: Desk) -> None:
     given = {"title": "体验", "points": 5}
     coupon = await desk("mallItemCreate", input={"kind": "COUPON", "targetCode": "tea", **given})
-    assert (await desk("mallItemPublish", id=coupon["item"]["id"]))["code"] == "MALL_KIND_UNAVAILABLE"
+    assert (await desk("mallItemPublish", id=coupon["item"]["id"]))["code"] == "COUPON_TEMPLATE_NOT_FOUND"
     wanted = {"kind": "TIER_TRIAL", "targetCode": "member", "trialDays": 7, **given}
     trial = (await desk("mallItemCreate", input=wanted))["item"]
     assert (trial["terms"]["targetCode"], trial["terms"]["trialDays"], trial["stockLeft"]) == ("member", 7, None)
