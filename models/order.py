@@ -11,8 +11,9 @@ from models.base import Row, reference
 class Order(Row):
     """One purchase. All amounts in fen, frozen when it is placed; ``payable_fen`` is what WeChat Pay shall collect.
 
-    ``goods_fen = discount_fen + coupon_fen + points_fen + payable_fen`` over the whole order and over each of its lines. ``kind`` is
-    a ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in fen.
+    ``goods_fen = discount_fen + coupon_fen + points_fen + payable_fen`` over the whole order and over each of its
+    lines. ``kind`` is a ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in
+    fen.
     """
 
     number = fields.CharField(max_length=32, unique=True)

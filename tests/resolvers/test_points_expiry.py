@@ -173,7 +173,7 @@ async def test_a_member_is_told_once_before_points_end(
     assert told["pointsExpiryCalendar"] == [{"lastUsableOn": "2027-12-31", "points": 40}]
 
 
-async def renewed(deps: Deps, member_id: UUID) -> str:
+async def renewed(deps: Deps, member_id: UUID) -> Bearer:
     return await bearer(deps, await Member.get(id=member_id))
 
 
