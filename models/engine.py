@@ -134,7 +134,9 @@ async def transaction(*members: UUID) -> AsyncIterator[None]:
             await translated(wrapper.commit())
     finally:
         get_connections().reset(token)
-        await pool.release(wrapper._connection)
+        # A connection that broke has said so already; the pool throws it away and complains once more.
+        with suppress(Exception):
+            await pool.release(wrapper._connection)
 
 
 async def lock_members(members: Iterable[UUID]) -> None:

@@ -31,6 +31,7 @@ from resolvers import check_in, order, payment, points_book, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind
+from resolvers.replay import KEPT
 from resolvers.seal import Seal
 from resolvers.token import TokenIssuer
 from resolvers.verify import verify
@@ -71,7 +72,7 @@ class Story:
     orders: list[UUID] = field(default_factory=list)
     owner: dict[UUID, UUID] = field(default_factory=dict)
     phones: list[PayParams] = field(default_factory=list)
-    keys: list[tuple[str, dict[str, Any], UUID]] = field(default_factory=list)
+    keys: list[tuple[str, dict[str, Any], UUID, datetime]] = field(default_factory=list)
     refusals: Counter[str] = field(default_factory=Counter)
 
 
@@ -173,12 +174,14 @@ class World:
         if placed is not None:
             self.story.orders.append(placed.id)
             self.story.owner[placed.id] = member_id
-            self.story.keys.append((key, wanted, placed.id))
+            self.story.keys.append((key, wanted, placed.id, self.clock.now()))
 
     async def place_again(self, which: int) -> None:
-        """The reply was lost, so the phone sends the same order again."""
+        """The reply was lost, so the phone sends the same order again, while its key is remembered."""
         if self.story.keys:
-            key, wanted, order_id = _latest(self.story.keys, which)
+            key, wanted, order_id, at = _latest(self.story.keys, which)
+            if self.clock.now() - at >= KEPT:
+                return
             again = await order.place(self.deps, **wanted, idempotency_key=key)
             assert again.id == order_id
 
