@@ -17,18 +17,23 @@ from resolvers.deps import Deps
 from wechat.errors import NoticeUnsupported, WeChatError
 
 MOST_BYTES = 64 * 1024
+READ_WITHIN_S = 5.0
 APPLY_WITHIN_S = 4.0
 
 log = structlog.get_logger("youli")
 
 
-def pay_route(deps: Deps, path: str = "/hooks/wechat/pay") -> Route:
+def pay_route(deps: Deps, path: str = "/hooks/wechat/pay", *, read_within_s: float = READ_WITHIN_S) -> Route:
     """The address given to WeChat as ``notify_url``, for payments and refunds alike."""
 
     async def receive(request: Request) -> Response:
         seen = request.scope.setdefault("state", {})
         seen["operation"] = "payNotice"
-        body = await _body(request)
+        try:
+            async with asyncio.timeout(read_within_s):
+                body = await _body(request)
+        except TimeoutError:
+            return _fail(408, "the body took too long to arrive")
         if body is None:
             return _fail(413, "the body is too large")
         try:
