@@ -24,7 +24,7 @@ class BenefitKind(StrEnum):
     EVENT_ACCESS = "event_access"
 
 
-IN_EFFECT = frozenset({BenefitKind.BIRTHDAY_GIFT, BenefitKind.SERVICE_LINE})
+IN_EFFECT = frozenset({BenefitKind.BIRTHDAY_GIFT, BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE})
 """What the store acts on, or only has to show; the others are shown and take effect with their mechanism."""
 
 

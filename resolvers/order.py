@@ -1,5 +1,6 @@
 """What a member does with an order: see its price, place it, cancel it; and how an unpaid order is closed."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -117,7 +118,7 @@ async def _coupons(basket: _Basket, member_id: UUID, wish: CouponWish, now: date
     if wish.best and wish.ids:
         raise CouponChoiceUnclear
     if wish.best:
-        return best_plan(await coupon_hold.held(member_id, now), basket.for_coupons(), now=now).applied
+        return (await _weighed(basket, member_id, now)).applied
     if not wish.ids:
         return ()
     return admit_coupons(await coupon_hold.chosen(member_id, wish.ids), basket.for_coupons(), now=now)
@@ -151,8 +152,13 @@ async def weigh_coupons(deps: Deps, *, member_id: UUID, lines: Sequence[OrderLin
     Raises: what ``place`` raises for lines.
     """
     now = deps.clock.now()
-    basket = await _basket(member_id, lines, now)
-    return best_plan(await coupon_hold.held(member_id, now), basket.for_coupons(), now=now)
+    return await _weighed(await _basket(member_id, lines, now), member_id, now)
+
+
+async def _weighed(basket: _Basket, member_id: UUID, now: datetime) -> Plan:
+    held = await coupon_hold.held(member_id, now)
+    # In a thread, because a full wallet is a second's arithmetic for which nobody else is to wait.
+    return await asyncio.to_thread(best_plan, held, basket.for_coupons(), now=now)
 
 
 @retried
