@@ -4,14 +4,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from graphql import get_named_type
 
 from jobs.worker import run_due
 from loyalty.rights import Role
+from models.asyncpg_backend import SqlCount, sql_count
 from models.coupon import Coupon, CouponTemplate
 from models.ids import new_secret
+from resolvers import coupon_grant, coupon_template
+from resolvers.coupon_template import TemplateChanges
 from resolvers.deps import Deps
 from tests.coupons import claimed, make_template
 from tests.doors import Bearer, Door
+from tests.schema.asking import document, fields_of, read_schema
 from tests.shelf import put_on_shelf
 
 Tokens = Callable[..., Awaitable[Bearer]]
@@ -295,3 +300,55 @@ async def test_who_may_do_what(
     assert await shop.codes(CLAIM, {"id": str(template.id), "key": a_key()}) == ["UNAUTHENTICATED"]
     assert await shop.codes("{ coupons { nodes { id } } }") == ["UNAUTHENTICATED"]
     assert await shop.codes("{ couponOffers { nodes { id title } } }") == []
+
+
+async def test_every_list_takes_the_same_statements_for_1_and_12_rows(
+    shop: Door, admin: Door, deps: Deps, member_token: Tokens, operator_token: Tokens
+) -> None:
+    mine, boss = await member_token(), await operator_token()
+    template, many = await make_template(deps), 12
+    for number in range(many):
+        await claimed(deps, mine.subject_id)
+        terms = TemplateChanges(terms={"amount_fen": 2_000 + number})
+        await coupon_template.change(
+            deps, operator_id=boss.subject_id, template_id=template.id, changes=terms, idempotency_key=a_key()
+        )
+        batch = await coupon_template.make_codes(
+            deps,
+            operator_id=boss.subject_id,
+            template_id=template.id,
+            title="包裹卡",
+            size=many,
+            closes_at=None,
+            idempotency_key=a_key(),
+        )
+        await coupon_grant.start(
+            deps,
+            operator_id=boss.subject_id,
+            template_id=template.id,
+            member_ids=[mine.subject_id],
+            tier_codes=[],
+            reason="补偿",
+            idempotency_key=a_key(),
+        )
+    given = {"templateId": str(template.id), "batchId": str(batch.id), "memberId": str(mine.subject_id)}
+    uneven, tried = {}, 0
+    for door, token in ((shop, mine), (admin, boss)):
+        await door.ask("{ serverInfo { time } }", token=token)
+        for name, field in fields_of(await read_schema(door), "query").items():
+            if "oupon" not in name or not get_named_type(field.type).name.endswith("Connection"):
+                continue
+            tried += 1
+            counts = {}
+            for size in (1, many):
+                counter = SqlCount()
+                mark = sql_count.set(counter)
+                variables = {"first": size} | {each: given[each] for each in field.args if each in given}
+                data = await door.ask(document("query", name, field, depth=3), variables, token=token)
+                sql_count.reset(mark)
+                assert len(data[name]["nodes"]) == size, name
+                counts[size] = counter.value
+            if len(set(counts.values())) != 1 or not counts[1]:
+                uneven[name] = counts
+    assert not uneven, uneven
+    assert tried == 8

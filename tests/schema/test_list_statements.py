@@ -26,6 +26,14 @@ from tests.shelves import make_product
 Tokens = Callable[..., Awaitable[Bearer]]
 SIZES = (1, 10, 50)
 COUNTED_WITH_THEIR_NOUN = {
+    "couponOffers",
+    "coupons",
+    "couponTemplates",
+    "couponTemplateVersions",
+    "couponCodeBatches",
+    "couponCodes",
+    "couponGrants",
+    "memberCoupons",
     "mallItems",
     "mallItemVersions",
     "mallStockEntries",
