@@ -6,7 +6,7 @@ from uuid import UUID
 import orjson
 
 from loyalty.payment import NoticeOutcome
-from models.engine import changed, rows
+from models.engine import changed, rows, transaction
 from models.ids import new_id
 from resolvers import payment, refund
 from resolvers.deps import Deps
@@ -60,21 +60,22 @@ async def _handled(deps: Deps, notice_row_id: UUID, outcome: NoticeOutcome) -> N
 async def claim_due(deps: Deps, limit: int) -> list[UUID]:
     """Ids of notices that were kept but not applied, each leased to the caller until its next try."""
     now = deps.clock.now()
-    claimed = await rows(
-        "UPDATE payment_notice SET tries = tries + 1, due_at = CASE WHEN tries + 1 < $3 THEN $2::timestamptz END "
-        "WHERE id IN (SELECT id FROM payment_notice WHERE due_at <= $1 ORDER BY due_at LIMIT $4 "
-        "FOR UPDATE SKIP LOCKED) RETURNING id, notice_id, due_at",
-        [now, now + RETRY, MOST_TRIES, limit],
-    )
-    for row in claimed:
-        if row["due_at"] is None:
-            await open_case(
-                kind="notice_stuck",
-                key=f"notice_stuck:{row['notice_id']}",
-                order_id=None,
-                details={"notice_id": row["notice_id"]},
-                now=now,
-            )
+    async with transaction():
+        claimed = await rows(
+            "UPDATE payment_notice SET tries = tries + 1, due_at = CASE WHEN tries + 1 < $3 THEN $2::timestamptz END "
+            "WHERE id IN (SELECT id FROM payment_notice WHERE due_at <= $1 ORDER BY due_at LIMIT $4 "
+            "FOR UPDATE SKIP LOCKED) RETURNING id, notice_id, due_at",
+            [now, now + RETRY, MOST_TRIES, limit],
+        )
+        for row in claimed:
+            if row["due_at"] is None:
+                await open_case(
+                    kind="notice_stuck",
+                    key=f"notice_stuck:{row['notice_id']}",
+                    order_id=None,
+                    details={"notice_id": row["notice_id"]},
+                    now=now,
+                )
     return [row["id"] for row in claimed]
 
 

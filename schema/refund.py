@@ -187,7 +187,8 @@ class OperatorMutation:
     """What operators do about money."""
 
     @strawberry.mutation(
-        description="Refund a paid order in full: money, points, growth value and stock go back.",
+        description="Refund a paid order in full: money, points, growth value and stock go back. An order whose refund "
+        "WeChat closed unpaid is refunded anew.",
         extensions=[Needs(Right.ORDER_REFUND)],
     )
     async def order_refund(

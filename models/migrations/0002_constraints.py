@@ -152,6 +152,7 @@ CHECKS = {
 }
 
 INDEXES = (
+    "CREATE INDEX shop_order_state ON shop_order (state, id)",
     "CREATE INDEX member_birthday ON member "
     "((extract(month FROM birthday) * 100 + extract(day FROM birthday))) WHERE birthday IS NOT NULL",
     "CREATE INDEX payment_success ON payment (success_at)",
