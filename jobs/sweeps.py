@@ -68,7 +68,7 @@ async def _expire_coupons(deps: Deps, member_id: UUID) -> None:
 
 
 async def _advance_grant(deps: Deps, grant_id: UUID) -> None:
-    await coupon_grant.advance(deps, grant_id=grant_id)
+    await coupon_grant.carry_on(deps, grant_id=grant_id)
 
 
 async def _advance_referral(deps: Deps, referral_id: UUID) -> None:

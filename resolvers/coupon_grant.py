@@ -31,6 +31,7 @@ NEWEST = Keyset("coupon_grant.newest", (Key("id", UUID),))
 STEP = 50
 """So many members at a time: they are locked together, and a claim waits no longer than for one step."""
 
+STEPS_A_ROUND = 20
 LEASE = timedelta(seconds=30)
 
 _AUDIENCE = """
@@ -145,6 +146,13 @@ async def claim_due(deps: Deps, limit: int) -> list[UUID]:
         [now, now + LEASE, limit],
     )
     return [row["id"] for row in claimed]
+
+
+async def carry_on(deps: Deps, *, grant_id: UUID) -> None:
+    """Take the steps of one round: as many as the lease surely covers, so that other grants have their turn."""
+    for _ in range(STEPS_A_ROUND):
+        if not await advance(deps, grant_id=grant_id):
+            return
 
 
 async def advance(deps: Deps, *, grant_id: UUID) -> bool:
