@@ -24,9 +24,9 @@ from tests.server.processes_seen import Program, command, environment, eventuall
 
 pytestmark = pytest.mark.xdist_group("server")
 PASSWORD = "a password that only this test knows"
-BUYERS = 8
+BUYERS = 6
 STOCK = 100_000
-ACKNOWLEDGED = 60
+ACKNOWLEDGED = 40
 LOGIN = """
 mutation($code: String!) {
   done: sessionLogin(code: $code) { ... on SessionLoginPayload { accessToken member { id } } }
