@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from loyalty.points import Draw, EntryKind, HoldState, Lot
+from loyalty.points import EntryKind, HoldState
+from loyalty.points_lot import Draw, Lot
 from models.engine import changed, in_transaction, rows
 from models.ids import new_id
 from models.points import PointsEntry, PointsHold

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loyalty.points import Lot, available, pending
+from loyalty.points_lot import Lot, available, pending
 from models.engine import rows
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.points import PointsAccount, PointsEntry

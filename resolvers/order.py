@@ -15,7 +15,7 @@ from loyalty.coupon import AppliedCoupon, CouponChoiceUnclear, CouponLine, admit
 from loyalty.coupon_choice import Plan, best_plan
 from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState, SkuTerms
 from loyalty.payment import AttemptState
-from loyalty.points import available
+from loyalty.points_lot import available
 from loyalty.pricing import PriceLine, Quote, TierTerms, coupon_lines, price
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction

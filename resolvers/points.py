@@ -9,7 +9,9 @@ from typing import Protocol
 from uuid import UUID
 
 from loyalty import points as rule
-from loyalty.points import ClawBackMode, Draw, EntryKind, HoldState, Lot, PointsProgramme, Restoration
+from loyalty import points_lot as lots_rule
+from loyalty.points import ClawBackMode, EntryKind, HoldState, PointsProgramme
+from loyalty.points_lot import Draw, Lot, Restoration
 from loyalty.shop_time import business_day, day_start
 from models import points_ledger as ledger
 from models.engine import rows
@@ -67,7 +69,7 @@ async def credit(
         version_id=programme.version_id,
         note=note,
     )
-    to_debt = rule.recover(debt=account.debt, earned=amount).to_debt
+    to_debt = lots_rule.recover(debt=account.debt, earned=amount).to_debt
     if to_debt:
         await ledger.append(
             member_id,
@@ -87,7 +89,7 @@ async def hold(member_id: UUID, *, amount: int, cause_kind: str, cause_id: UUID,
     Raises:
         PointsShort: the member cannot spend so many.
     """
-    draws = rule.allocate(await ledger.open_lots(member_id), amount, now)
+    draws = lots_rule.allocate(await ledger.open_lots(member_id), amount, now)
     await ledger.hold(member_id, draws=draws, cause_kind=cause_kind, cause_id=cause_id, at=now)
 
 
@@ -115,7 +117,7 @@ async def spend(
     Raises:
         PointsShort: the member cannot spend so many.
     """
-    draws = rule.allocate(await ledger.open_lots(member_id), amount, now)
+    draws = lots_rule.allocate(await ledger.open_lots(member_id), amount, now)
     return await ledger.append(
         member_id,
         kind=EntryKind.SPEND,
@@ -132,7 +134,7 @@ async def release(*, cause_kind: str, cause_id: UUID, now: datetime, programme: 
     if resolved is None:
         return
     member_id, draws = resolved
-    restored, new_lots = await _restored(rule.let_go, draws, now, programme)
+    restored, new_lots = await _restored(lots_rule.let_go, draws, now, programme)
     if new_lots:
         kept = {draw.lot_id for draw in restored}
         await ledger.append(
@@ -170,12 +172,12 @@ async def return_spent(
     for row in back:
         lot_id = row["id"] if row["id"] in gave else row["origin_id"]
         returned[lot_id] = returned.get(lot_id, 0) + row["amount"]
-    draws = rule.undrawn(
+    draws = lots_rule.undrawn(
         [Draw(lot_id=row["lot_id"], amount=row["amount"]) for row in drawn],
         returned=returned,
         amount=amount,
     )
-    into, new_lots = await _restored(rule.restore, draws, now, programme)
+    into, new_lots = await _restored(lots_rule.restore, draws, now, programme)
     return await ledger.append(
         member_id,
         kind=EntryKind.SPEND_REVERSAL,
@@ -237,7 +239,7 @@ async def take_back(
     earned = await PointsEntry.get(cause_kind=cause_kind, cause_id=cause_id, kind=EntryKind.EARN)
     own_ids = {row["lot_id"] for row in await rows("SELECT lot_id FROM points_draw WHERE entry_id = $1", [earned.id])}
     lots = await ledger.open_lots(member_id)
-    taken = rule.claw_back(
+    taken = lots_rule.claw_back(
         mode,
         own=[lot for lot in lots if lot.id in own_ids],
         others=[lot for lot in lots if lot.id not in own_ids],
@@ -265,7 +267,7 @@ async def left_of_earned(member_id: UUID, *, cause_kind: str, cause_id: UUID, no
     if earned is None:
         return 0
     lot_ids = [row["lot_id"] for row in await rows("SELECT lot_id FROM points_draw WHERE entry_id = $1", [earned.id])]
-    about_to_end = rule.expiring(await ledger.lots_by_id(lot_ids), now)
+    about_to_end = lots_rule.expiring(await ledger.lots_by_id(lot_ids), now)
     ended = await ledger.expired_of(lot_ids) + sum(draw.amount for draw in about_to_end)
     left: int = earned.amount - ended
     return left

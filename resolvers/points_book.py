@@ -8,8 +8,10 @@ from datetime import date
 from uuid import UUID
 
 from loyalty import points as rule
+from loyalty import points_lot as lots_rule
 from loyalty.member import MemberNotFound
-from loyalty.points import Draw, EntryKind
+from loyalty.points import EntryKind
+from loyalty.points_lot import Draw
 from loyalty.shop_time import add_months, business_day, day_start, month_start
 from models import points_ledger as ledger
 from models.engine import retried, rows, transaction
@@ -87,7 +89,7 @@ async def _book(deps: Deps, member_id: UUID, amount: int, reason: str, cause_id:
             programme=programme,
             note=reason,
         )
-    draws: Sequence[Draw] = rule.allocate(await ledger.open_lots(member_id), -amount, now)
+    draws: Sequence[Draw] = lots_rule.allocate(await ledger.open_lots(member_id), -amount, now)
     return await ledger.append(
         member_id,
         kind=EntryKind.ADJUST,

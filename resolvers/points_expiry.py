@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from loyalty import points as rule
+from loyalty import points_lot as lots_rule
 from loyalty.points import EntryKind
 from loyalty.shop_time import business_day, day_end
 from models import points_ledger as ledger
@@ -46,7 +47,7 @@ async def expire(deps: Deps, *, member_id: UUID) -> int:
     """
     now = deps.clock.now()
     async with transaction(member_id):
-        draws = rule.expiring(await ledger.open_lots(member_id), now)
+        draws = lots_rule.expiring(await ledger.open_lots(member_id), now)
         for draw in draws:
             await ledger.append(
                 member_id,
@@ -89,4 +90,4 @@ async def notices_of(member_id: UUID, *, page: Page) -> Slice[PointsNotice]:
 
 async def calendar(deps: Deps, *, member_id: UUID) -> tuple[tuple[date, int], ...]:
     """How many of a member's free points have which last usable day, the soonest first."""
-    return rule.expiry_calendar(await ledger.open_lots(member_id), now=deps.clock.now(), zone=deps.zone)
+    return lots_rule.expiry_calendar(await ledger.open_lots(member_id), now=deps.clock.now(), zone=deps.zone)

@@ -14,7 +14,7 @@ from loyalty import points_mall as rule
 from loyalty.catalogue import SkuNotFound, StockKind
 from loyalty.coupon import CouponTemplateNotFound
 from loyalty.order import OrderKind, OutOfStock, admit_amount
-from loyalty.points import available
+from loyalty.points_lot import available
 from loyalty.points_mall import (
     MallItemKind,
     MallItemNotFound,

@@ -8,7 +8,8 @@ import structlog
 from loyalty.catalogue import StockKind
 from loyalty.order import OrderNotFound, OrderState
 from loyalty.payment import PaymentOutcome, RefundCause, RefundState, admit_refund_reason
-from loyalty.points import ClawBackMode, claw_back
+from loyalty.points import ClawBackMode
+from loyalty.points_lot import claw_back
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction
 from models.ids import new_id

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty import points
-from loyalty.points import ClawBackMode, Draw, ExpiryPolicy, Lot, PointsProgramme
+from loyalty import points, points_lot
+from loyalty.points import ClawBackMode, ExpiryPolicy, PointsProgramme
+from loyalty.points_lot import Draw, Lot
 from loyalty.points_window import BoostOccasion
 from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
@@ -128,7 +129,7 @@ def test_the_expiry_calendar_adds_up_the_free_points_of_each_day() -> None:
         lot(4, 20, held=5, ends=this_year, usable_from=NOW + timedelta(days=7)),
         lot(5, 9, ends=NOW),
     ]
-    calendar = points.expiry_calendar(owned, now=NOW, zone=SHANGHAI)
+    calendar = points_lot.expiry_calendar(owned, now=NOW, zone=SHANGHAI)
     assert calendar == ((date(2026, 12, 31), 65), (date(2027, 12, 31), 100))
 
 
@@ -158,17 +159,17 @@ def test_lots_pay_as_the_page_says() -> None:
     for row in worked("points.md", "Example: which lots pay"):
         if row["why"] == "`POINTS_SHORT`":
             with pytest.raises(points.PointsShort) as refused:
-                points.allocate(owned, number(row["wanted"]), NOW)
+                points_lot.allocate(owned, number(row["wanted"]), NOW)
             assert refused.value.data == {"available": 195, "wanted": 196}
         else:
-            draws = {draw.lot_id.int: draw.amount for draw in points.allocate(owned, number(row["wanted"]), NOW)}
+            draws = {draw.lot_id.int: draw.amount for draw in points_lot.allocate(owned, number(row["wanted"]), NOW)}
             assert draws == {at: number(row[f"lot {at}"]) for at in range(1, 5) if number(row[f"lot {at}"])}, row
 
 
 def test_points_come_back_as_the_page_says() -> None:
     for row in worked("points.md", "Example: points that come back"):
         original = lot(1, 0, ends=utc(row["lot ended or ends (UTC)"]))
-        back = points.restore([Draw(lot_id=original.id, amount=9)], [original], now=NOW, grace=timedelta(days=7))
+        back = points_lot.restore([Draw(lot_id=original.id, amount=9)], [original], now=NOW, grace=timedelta(days=7))
         if row["comes back into"] == "the same lot":
             assert (total(back.into_lots), back.replacements) == (9, ()), row
             assert original.expires_at == utc(row["ends (UTC)"])
@@ -182,7 +183,7 @@ def test_what_an_order_only_held_is_let_go_as_the_page_says() -> None:
         original = replace(
             lot(1, 0, ends=utc(row["lot ended or ends (UTC)"])), replaces=row["the lot has had its grace"] == "yes"
         )
-        back = points.let_go([Draw(lot_id=original.id, amount=9)], [original], now=NOW, grace=timedelta(days=7))
+        back = points_lot.let_go([Draw(lot_id=original.id, amount=9)], [original], now=NOW, grace=timedelta(days=7))
         if row["comes back into"] == "the same lot":
             assert (total(back.into_lots), back.replacements) == (9, ()), row
             assert original.expires_at == utc(row["ends (UTC)"])
@@ -197,10 +198,10 @@ def test_claw_back_is_as_the_page_says() -> None:
         mode, amount = ClawBackMode(row["mode"]), number(row["take back"])
         if row["debt"] == "-":
             with pytest.raises(points.ClawBackBlocked) as refused:
-                points.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
+                points_lot.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
             assert refused.value.data == {"missing": 20}
             continue
-        taken = points.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
+        taken = points_lot.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
         by_lot = {draw.lot_id.int: draw.amount for draw in taken.draws}
         assert by_lot.get(1, 0) == number(row["from own"]), row
         assert by_lot.get(2, 0) == number(row["from others"]), row
@@ -209,7 +210,7 @@ def test_claw_back_is_as_the_page_says() -> None:
 
 def test_debts_are_paid_as_the_page_says() -> None:
     for row in worked("points.md", "Example: a debt is paid from the next earnings"):
-        recovery = points.recover(debt=number(row["debt"]), earned=number(row["earned"]))
+        recovery = points_lot.recover(debt=number(row["debt"]), earned=number(row["earned"]))
         assert recovery.to_debt == number(row["to the debt"]), row
         assert recovery.to_lot == number(row["to the member"]), row
 
@@ -219,12 +220,12 @@ def test_debts_are_paid_as_the_page_says() -> None:
 
 @given(lots(), st.integers(1, 5_000))
 def test_allocation_takes_exactly_what_is_wanted_or_refuses(owned: list[Lot], wanted: int) -> None:
-    there = points.available(owned, NOW)
+    there = points_lot.available(owned, NOW)
     if wanted > there:
         with pytest.raises(points.PointsShort):
-            points.allocate(owned, wanted, NOW)
+            points_lot.allocate(owned, wanted, NOW)
         return
-    draws = points.allocate(owned, wanted, NOW)
+    draws = points_lot.allocate(owned, wanted, NOW)
     by_id = {one.id: one for one in owned}
     assert total(draws) == wanted
     assert all(0 < draw.amount <= by_id[draw.lot_id].free and by_id[draw.lot_id].usable(NOW) for draw in draws)
@@ -233,10 +234,10 @@ def test_allocation_takes_exactly_what_is_wanted_or_refuses(owned: list[Lot], wa
 
 @given(lots(), st.integers(1, 5_000))
 def test_a_lot_that_ends_sooner_is_empty_before_a_later_one_is_touched(owned: list[Lot], wanted: int) -> None:
-    wanted = min(wanted, points.available(owned, NOW))
+    wanted = min(wanted, points_lot.available(owned, NOW))
     if not wanted:
         return
-    taken = {draw.lot_id: draw.amount for draw in points.allocate(owned, wanted, NOW)}
+    taken = {draw.lot_id: draw.amount for draw in points_lot.allocate(owned, wanted, NOW)}
     latest = max(
         (one for one in owned if one.id in taken), key=lambda one: (one.expires_at is None, one.expires_at or NOW)
     )
@@ -248,9 +249,9 @@ def test_a_lot_that_ends_sooner_is_empty_before_a_later_one_is_touched(owned: li
 
 @given(lots(), st.integers(1, 5_000))
 def test_the_order_in_which_lots_are_read_does_not_matter(owned: list[Lot], wanted: int) -> None:
-    wanted = min(wanted, points.available(owned, NOW))
+    wanted = min(wanted, points_lot.available(owned, NOW))
     if wanted:
-        assert points.allocate(owned, wanted, NOW) == points.allocate(list(reversed(owned)), wanted, NOW)
+        assert points_lot.allocate(owned, wanted, NOW) == points_lot.allocate(list(reversed(owned)), wanted, NOW)
 
 
 def test_a_lot_is_usable_from_its_first_to_before_its_last_instant() -> None:
@@ -265,13 +266,13 @@ def test_a_lot_is_usable_from_its_first_to_before_its_last_instant() -> None:
 
 @given(lots())
 def test_available_pending_and_ended_points_and_holds_make_up_all_lots(owned: list[Lot]) -> None:
-    parts = points.available(owned, NOW) + points.pending(owned, NOW) + total(points.expiring(owned, NOW))
+    parts = points_lot.available(owned, NOW) + points_lot.pending(owned, NOW) + total(points_lot.expiring(owned, NOW))
     assert parts + sum(one.held for one in owned) == sum(one.remaining for one in owned)
 
 
 @given(lots())
 def test_expiring_takes_each_ended_lot_once_and_leaves_what_is_held(owned: list[Lot]) -> None:
-    taken = {draw.lot_id: draw.amount for draw in points.expiring(owned, NOW)}
+    taken = {draw.lot_id: draw.amount for draw in points_lot.expiring(owned, NOW)}
     left = [
         Lot(
             id=one.id,
@@ -282,23 +283,23 @@ def test_expiring_takes_each_ended_lot_once_and_leaves_what_is_held(owned: list[
         )
         for one in owned
     ]
-    assert points.expiring(left, NOW) == ()
+    assert points_lot.expiring(left, NOW) == ()
     assert all(one.free >= 0 for one in left)
-    assert points.available(left, NOW) == points.available(owned, NOW)
+    assert points_lot.available(left, NOW) == points_lot.available(owned, NOW)
 
 
 @given(lots(), st.integers(1, 5_000), st.lists(st.integers(0, 2_000), max_size=5), st.integers(0, 30))
 def test_refunds_never_return_more_than_each_lot_gave(
     owned: list[Lot], wanted: int, refunds: list[int], grace: int
 ) -> None:
-    wanted = min(wanted, points.available(owned, NOW))
+    wanted = min(wanted, points_lot.available(owned, NOW))
     if not wanted:
         return
-    draws = points.allocate(owned, wanted, NOW)
+    draws = points_lot.allocate(owned, wanted, NOW)
     returned: dict[UUID, int] = {}
     for amount in [*refunds, wanted]:
-        back = points.undrawn(draws, returned=returned, amount=min(amount, wanted - sum(returned.values())))
-        restored = points.restore(back, owned, now=NOW + timedelta(days=20), grace=timedelta(days=grace))
+        back = points_lot.undrawn(draws, returned=returned, amount=min(amount, wanted - sum(returned.values())))
+        restored = points_lot.restore(back, owned, now=NOW + timedelta(days=20), grace=timedelta(days=grace))
         assert restored.amount == total(back)
         for draw in back:
             returned[draw.lot_id] = returned.get(draw.lot_id, 0) + draw.amount
@@ -307,22 +308,22 @@ def test_refunds_never_return_more_than_each_lot_gave(
 
 def test_a_partial_refund_fills_the_lot_drawn_last_first() -> None:
     draws = (Draw(lot_id=UUID(int=1), amount=10), Draw(lot_id=UUID(int=2), amount=5))
-    back = points.undrawn(draws, returned={}, amount=7)
+    back = points_lot.undrawn(draws, returned={}, amount=7)
     assert [(draw.lot_id.int, draw.amount) for draw in back] == [(2, 5), (1, 2)]
-    rest = points.undrawn(draws, returned={UUID(int=2): 5, UUID(int=1): 2}, amount=8)
+    rest = points_lot.undrawn(draws, returned={UUID(int=2): 5, UUID(int=1): 2}, amount=8)
     assert [(draw.lot_id.int, draw.amount) for draw in rest] == [(1, 8)]
 
 
 def test_returning_more_than_was_spent_is_our_mistake() -> None:
     with pytest.raises(AssertionError):
-        points.undrawn((Draw(lot_id=UUID(int=1), amount=10),), returned={UUID(int=1): 4}, amount=7)
+        points_lot.undrawn((Draw(lot_id=UUID(int=1), amount=10),), returned={UUID(int=1): 4}, amount=7)
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=5), ends, st.integers(0, 30))
 def test_what_comes_back_can_be_used_for_the_whole_grace(amounts: list[int], ended: datetime | None, days: int) -> None:
     owned = [lot(at, 0, ends=ended) for at in range(len(amounts))]
     grace = timedelta(days=days)
-    back = points.restore(
+    back = points_lot.restore(
         [Draw(lot_id=one.id, amount=amount) for one, amount in zip(owned, amounts, strict=True)],
         owned,
         now=NOW,
@@ -341,9 +342,9 @@ def test_a_claw_back_accounts_for_every_point(
     there = sum(one.free for one in [*own, *others] if not one.expired(NOW))
     if mode is ClawBackMode.BLOCK and amount > there:
         with pytest.raises(points.ClawBackBlocked):
-            points.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
+            points_lot.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
         return
-    taken = points.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
+    taken = points_lot.claw_back(mode, own=own, others=others, amount=amount, now=NOW)
     assert taken.taken + taken.debt + taken.forgiven == amount
     assert taken.taken == min(amount, there)
     assert not (taken.debt and mode is not ClawBackMode.DEBT)
@@ -352,19 +353,19 @@ def test_a_claw_back_accounts_for_every_point(
 
 def test_a_claw_back_takes_points_that_are_still_pending() -> None:
     pending = lot(1, 100, usable_from=NOW + timedelta(days=7))
-    taken = points.claw_back(ClawBackMode.DEBT, own=[pending], others=[lot(2, 50)], amount=100, now=NOW)
+    taken = points_lot.claw_back(ClawBackMode.DEBT, own=[pending], others=[lot(2, 50)], amount=100, now=NOW)
     assert [(draw.lot_id.int, draw.amount) for draw in taken.draws] == [(1, 100)]
 
 
 def test_a_lot_named_twice_is_taken_from_once() -> None:
     owned = lot(1, 100)
-    taken = points.claw_back(ClawBackMode.DEBT, own=[owned], others=[owned, lot(2, 10)], amount=150, now=NOW)
+    taken = points_lot.claw_back(ClawBackMode.DEBT, own=[owned], others=[owned, lot(2, 10)], amount=150, now=NOW)
     assert (taken.taken, taken.debt) == (110, 40)
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_a_debt_never_takes_more_than_it_is(debt: int, earned: int) -> None:
-    recovery = points.recover(debt=debt, earned=earned)
+    recovery = points_lot.recover(debt=debt, earned=earned)
     assert recovery.to_debt + recovery.to_lot == earned
     assert 0 <= recovery.to_debt <= debt
 

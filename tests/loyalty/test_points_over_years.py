@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from loyalty import points, pricing, tier
+from loyalty import points, points_lot, pricing, tier
 from loyalty.money import next_share
-from loyalty.points import ClawBackMode, Draw, EntryKind, ExpiryPolicy, Lot, PointsProgramme
+from loyalty.points import ClawBackMode, EntryKind, ExpiryPolicy, PointsProgramme
+from loyalty.points_lot import Draw, Lot
 from loyalty.tier import TierTable
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -116,7 +117,7 @@ class MemberLedger(RuleBasedStateMachine):
         )
 
     def earn(self, amount: int, *, usable_from: datetime) -> UUID | None:
-        recovery = points.recover(debt=self.debt, earned=amount)
+        recovery = points_lot.recover(debt=self.debt, earned=amount)
         ends = points.expires_at(self.programme, earned_at=self.now, zone=ZONE)
         self.book(EntryKind.EARN, amount)
         self.book(EntryKind.DEBT_RECOVERY, -recovery.to_debt)
@@ -124,7 +125,7 @@ class MemberLedger(RuleBasedStateMachine):
         return self.new_lot(recovery.to_lot, ends=ends, usable_from=usable_from)
 
     def give_back(self, draws: tuple[Draw, ...]) -> None:
-        back = points.restore(draws, self.lots.values(), now=self.now, grace=self.programme.return_grace)
+        back = points_lot.restore(draws, self.lots.values(), now=self.now, grace=self.programme.return_grace)
         for draw in back.into_lots:
             self.move(draw, remaining=1)
         for new in back.replacements:
@@ -147,14 +148,14 @@ class MemberLedger(RuleBasedStateMachine):
 
     @rule()
     def the_nightly_run(self) -> None:
-        for draw in points.expiring(self.lots.values(), self.now):
+        for draw in points_lot.expiring(self.lots.values(), self.now):
             self.move(draw, remaining=-1)
             self.book(EntryKind.EXPIRE, -draw.amount)
-        assert not points.expiring(self.lots.values(), self.now)
+        assert not points_lot.expiring(self.lots.values(), self.now)
 
     @rule(list_price=st.integers(50, 60_000), quantity=st.integers(1, 3), share=st.integers(0, 100))
     def place(self, list_price: int, quantity: int, share: int) -> None:
-        there = points.available(self.lots.values(), self.now)
+        there = points_lot.available(self.lots.values(), self.now)
         terms = pricing.TierTerms(code=self.tier.code, discount_bp=self.tier.discount_bp)
         line = pricing.PriceLine(sku_id=UUID(int=1), quantity=quantity, list_price_fen=list_price)
 
@@ -163,7 +164,7 @@ class MemberLedger(RuleBasedStateMachine):
 
         wanted = quote(0).points_most * share // 100
         placed = quote(wanted - wanted % self.programme.redeem_step_points)
-        drawn = points.allocate(self.lots.values(), placed.points_used, self.now) if placed.points_used else ()
+        drawn = points_lot.allocate(self.lots.values(), placed.points_used, self.now) if placed.points_used else ()
         for draw in drawn:
             self.move(draw, held=1)
         self.orders.append(Order(quote=placed, quantity=quantity, drawn=drawn))
@@ -215,7 +216,7 @@ class MemberLedger(RuleBasedStateMachine):
         )
         own = [self.lots[order.earned_lot]] if order.earned_lot else []
         try:
-            taken = points.claw_back(
+            taken = points_lot.claw_back(
                 self.programme.clawback_mode,
                 own=own,
                 others=self.lots.values(),
@@ -229,7 +230,7 @@ class MemberLedger(RuleBasedStateMachine):
         self.book(EntryKind.EARN_REVERSAL, -taken.taken)
         self.debt += taken.debt
         self.forgiven += taken.forgiven
-        returning = points.undrawn(order.drawn, returned=order.returned, amount=back.points_used)
+        returning = points_lot.undrawn(order.drawn, returned=order.returned, amount=back.points_used)
         self.give_back(returning)
         self.book(EntryKind.SPEND_REVERSAL, back.points_used)
         for draw in returning:
@@ -254,7 +255,7 @@ class MemberLedger(RuleBasedStateMachine):
             self.book(EntryKind.ADJUST, amount)
             return
         try:
-            draws = points.allocate(self.lots.values(), -amount, self.now)
+            draws = points_lot.allocate(self.lots.values(), -amount, self.now)
         except points.PointsShort:
             return
         for draw in draws:
@@ -296,7 +297,7 @@ class MemberLedger(RuleBasedStateMachine):
     def no_lot_and_no_debt_is_ever_below_nothing(self) -> None:
         if hasattr(self, "lots"):
             assert all(0 <= lot.held <= lot.remaining for lot in self.lots.values())
-            assert points.available(self.lots.values(), self.now) >= 0
+            assert points_lot.available(self.lots.values(), self.now) >= 0
             assert self.debt >= 0
             assert self.growth >= 0
             assert not (self.debt and self.programme.clawback_mode is not ClawBackMode.DEBT)

@@ -19,7 +19,7 @@ from cache import engine as valkey
 from jobs.sweep import BATCH
 from jobs.sweeps import SWEEPS
 from loyalty.order import OrderLine
-from loyalty.points import available
+from loyalty.points_lot import available
 from loyalty.refusal import Refusal
 from loyalty.rights import Role
 from loyalty.session import MEMBER_ACCESS_TTL, OPERATOR_ACCESS_TTL
