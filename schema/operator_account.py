@@ -52,14 +52,17 @@ class Operator:
     id: UUID = strawberry.field(description="Opaque id.")
     login: str = strawberry.field(description="Signs in with it; lower case, unique for ever.")
     display_name: str = strawberry.field(description="How others see this operator; may be empty.")
-    role: Role = strawberry.field(description="What the account may do, as a set of rights.")
+    role: Role | None = strawberry.field(
+        description="What the account may do, as a set of rights; null for a role this version does not know, which "
+        "carries none."
+    )
     disabled_at: datetime | None = strawberry.field(description="Since when it cannot sign in; null if it can.")
     created_at: datetime = strawberry.field(description="When it was made.")
 
     @strawberry.field(description="The rights of the role, such as `catalogue.write`, in alphabetical order.")
     def rights(self) -> list[str]:
         """What the fields of this API ask for."""
-        return sorted(rights_of(self.role))
+        return sorted(rights_of(self.role)) if self.role else []
 
     @classmethod
     def from_row(cls, row: OperatorRow) -> "Operator":
@@ -68,7 +71,7 @@ class Operator:
             id=row.id,
             login=row.login,
             display_name=row.display_name,
-            role=Role(row.role),
+            role=Role(row.role) if row.role in set(Role) else None,
             disabled_at=row.disabled_at,
             created_at=row.created_at,
         )

@@ -389,7 +389,6 @@ async def test_money_that_comes_and_goes_by_wechat_pays_and_claws_back(deps: Dep
         assert await account(inviter_id) == (200, 0, 20)
         await refunds(open_store, placed.id)
         await passes(open_store)
-        assert (await rewards(friend_id))["first_order", "inviter"] == "paid", "the money is on its way"
         await wechat.settle()
         await wechat.advance(300)
         await passes(open_store, minutes=5)
