@@ -162,6 +162,18 @@ def without_member_locks(monkeypatch: pytest.MonkeyPatch, *, together: int) -> N
     monkeypatch.setattr(engine, "lock_members", no_lock)
 
 
+def decided_before_any_writes(monkeypatch: pytest.MonkeyPatch, owner: object, write: str, *, together: int) -> None:
+    """For controls: so many calls of ``owner.write`` wait for each other, so all had decided when the first wrote."""
+    all_decided = asyncio.Barrier(together)
+    real = getattr(owner, write)
+
+    async def waiting(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.wait_for(all_decided.wait(), 20)
+        return await real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, write, waiting)
+
+
 async def without_constraints(*tables: str) -> None:
     """For controls: the tables of this store no longer refuse what breaks their checks and unique keys."""
     found = await rows(

@@ -18,7 +18,16 @@ from resolvers import coupon, coupon_grant, coupon_hold, coupon_issue, coupon_te
 from resolvers.deps import Deps
 from tests.coupons import claimed, counted, make_template
 from tests.doors import Door, make_member, make_operator
-from tests.races.buyers import TRIES, Buyer, assert_the_books_are_right, at_once, buyer, one, without_member_locks
+from tests.races.buyers import (
+    TRIES,
+    Buyer,
+    assert_the_books_are_right,
+    at_once,
+    buyer,
+    decided_before_any_writes,
+    one,
+    without_member_locks,
+)
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 
@@ -216,6 +225,7 @@ async def test_reserving_by_primary_key_after_an_earlier_read_puts_one_coupon_on
         )
 
     monkeypatch.setattr(coupon_hold, "_reserve", by_primary_key)
+    decided_before_any_writes(monkeypatch, coupon_hold, "_reserve", together=2)
     answers = await at_once(place(member, sku_id, mine.id) for _ in range(2))
     assert [answer["__typename"] for answer in answers] == ["OrderPlaced", "OrderPlaced"]
     assert await one("SELECT count(*) FROM order_coupon WHERE coupon_id = $1", mine.id) == 2

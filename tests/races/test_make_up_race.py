@@ -15,13 +15,18 @@ from models.check_in import CheckIn
 from models.ids import new_secret
 from models.member import Member
 from models.points import PointsAccount
-from resolvers import check_in
+from resolvers import check_in, check_in_calendar
 from resolvers.check_in_calendar import make_up_day
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind
 from tests.doors import Bearer, Door, bearer, make_member
-from tests.races.buyers import assert_the_books_are_right, at_once, without_member_locks
+from tests.races.buyers import (
+    assert_the_books_are_right,
+    at_once,
+    decided_before_any_writes,
+    without_member_locks,
+)
 from tests.rulebook import published
 
 AT_ONCE = 20
@@ -117,5 +122,6 @@ async def test_control_without_the_members_lock_the_limit_is_passed(
     member_id = await who_missed_the_19th(deps, clock, monthly_limit=1, price_points=0)
     clock.advance(timedelta(days=2))
     without_member_locks(monkeypatch, together=2)
+    decided_before_any_writes(monkeypatch, check_in_calendar, "changed", together=2)
     assert await at_once(outcome(makes_up(deps, member_id, day)) for day in (19, 21)) == ["done", "done"]
     assert await CheckIn.filter(member_id=member_id, made_up_on__isnull=False).count() == 2

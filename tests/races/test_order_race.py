@@ -7,9 +7,11 @@ from uuid import UUID
 import pytest
 
 from loyalty.points import EntryKind
+from models import points_ledger
 from models.engine import changed, rows, transaction
 from models.ids import new_id
 from models.order import Order
+from resolvers import order as orders
 from resolvers import points
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
@@ -21,6 +23,7 @@ from tests.races.buyers import (
     assert_the_books_are_right,
     at_once,
     buyer,
+    decided_before_any_writes,
     one,
     without_constraints,
     without_member_locks,
@@ -105,6 +108,7 @@ async def test_without_the_members_lock_several_taps_pass_the_limit(
     sku_id = await put_on_shelf(deps, stock_left=100, purchase_limit=1)
     member = await buyer(deps, shop, wechat)
     without_member_locks(monkeypatch, together=TAPS)
+    decided_before_any_writes(monkeypatch, orders, "write_order", together=TAPS)
     answers = await at_once(member.place(sku_id) for _ in range(TAPS))
     assert [answer["__typename"] for answer in answers].count("OrderPlaced") > 1
 
@@ -138,6 +142,7 @@ async def test_without_lock_and_unique_key_simultaneous_calls_are_several_orders
     sku_id = await put_on_shelf(deps, stock_left=100)
     member = await buyer(deps, shop, wechat)
     without_member_locks(monkeypatch, together=TAPS)
+    decided_before_any_writes(monkeypatch, orders, "write_order", together=TAPS)
     await without_constraints("idempotency_record")
     answers = await at_once(member.place(sku_id, key="one-key-of-a-phone") for _ in range(TAPS))
     assert len({answer["order"]["id"] for answer in answers}) > 1
@@ -173,6 +178,7 @@ async def test_without_lock_and_bounds_the_same_points_pay_several_orders(
     await with_points(deps, wechat, member, 500)
     sku_id = await put_on_shelf(deps, price_fen=100_000)
     without_member_locks(monkeypatch, together=TAPS)
+    decided_before_any_writes(monkeypatch, points_ledger, "hold", together=TAPS)
     await without_constraints("points_account", "points_lot")
     answers = await at_once(member.place(sku_id, points=500) for _ in range(TAPS))
     assert [answer["__typename"] for answer in answers].count("OrderPlaced") > 1

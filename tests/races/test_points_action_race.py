@@ -9,11 +9,17 @@ from loyalty.refusal import Refusal
 from models.ids import new_secret
 from models.points import PointsAccount
 from models.points_action import PointsAction
+from resolvers import points
 from resolvers.deps import Deps
 from resolvers.points_action import reward
 from resolvers.programme import ProgrammeKind
 from tests.doors import make_member, make_operator
-from tests.races.buyers import assert_the_books_are_right, at_once, without_member_locks
+from tests.races.buyers import (
+    assert_the_books_are_right,
+    at_once,
+    decided_before_any_writes,
+    without_member_locks,
+)
 from tests.rulebook import published
 
 AT_ONCE = 20
@@ -70,6 +76,7 @@ async def test_control_without_the_members_lock_limits_and_caps_are_passed(
     await rules(deps, cap_per_day=30)
     member_id = (await make_member(deps)).id
     without_member_locks(monkeypatch, together=6)
+    decided_before_any_writes(monkeypatch, points, "credit", together=6)
     answers = await at_once(outcome(deps, member_id, "review", f"r-{at}") for at in range(6))
     assert "ACTION_LIMIT_REACHED" not in answers
     assert (await PointsAccount.get(member_id=member_id)).balance == 60

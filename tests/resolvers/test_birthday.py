@@ -10,6 +10,7 @@ import pytest_asyncio
 from jobs.sweeps import SWEEPS
 from loyalty.rights import Role
 from loyalty.shop_time import birthdays_on, is_birthday
+from models.asyncpg_backend import SqlCount, sql_count
 from models.engine import rows
 from models.ids import new_id
 from resolvers import birthday
@@ -113,5 +114,19 @@ async def test_a_gift_that_is_not_points_is_listed_for_operators(
             "giftCode": "cake",
         }
     ]
+    assert await statements(admin, asked, staff) == 2
+    for _ in range(9):
+        await member_born(deps, date(1990, 11, 20), growth=500)
+    await sweep(deps)
+    assert len((await admin.ask(asked, token=staff))["birthdayGifts"]["nodes"]) == 10
+    assert await statements(admin, asked, staff) == 2
     assert await admin.codes(asked) == ["UNAUTHENTICATED"]
     assert await admin.codes(asked, token=await operator_token(Role.CONTENT_OPERATIONS)) == ["FORBIDDEN"]
+
+
+async def statements(door: Door, document: str, token: str) -> int:
+    counter = SqlCount()
+    mark = sql_count.set(counter)
+    await door.ask(document, token=token)
+    sql_count.reset(mark)
+    return counter.value
