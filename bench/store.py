@@ -80,7 +80,7 @@ INSERT INTO points_draw (id, entry_id, lot_id, amount) SELECT gen_random_uuid(),
 """
 
 
-async def fill(*, from_member: int, to_member: int, entries: int, step: int = 50_000) -> None:
+async def fill(*, from_member: int, to_member: int, entries: int, step: int = 10_000) -> None:
     """Members of these numbers, each with so many points entries into one lot. The books add up."""
     began = (NOW - timedelta(days=entries + 30)).isoformat()
     for first in range(from_member, to_member + 1, step):

@@ -166,10 +166,20 @@ async def rows(sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
     return result
 
 
-async def script(sql: str) -> None:
+async def script(sql: str, *, within_s: float = 600.0) -> None:
     """Run several statements, separated by semicolons, outside any transaction; nothing is bound into them."""
     async with _client().acquire_connection() as connection:
-        await translated(connection.execute(sql, timeout=None))
+        await translated(connection.execute(sql, timeout=within_s))
+
+
+async def slow_rows(sql: str, *, within_s: float) -> list[dict[str, Any]]:
+    """The rows of a query over everything there is, which may take longer than any verb waits.
+
+    Raises:
+        Unavailable: it took longer than ``within_s`` seconds.
+    """
+    async with _client().acquire_connection() as connection:
+        return [dict(row) for row in await translated(connection.fetch(sql, timeout=within_s))]
 
 
 async def changed(sql: str, values: Sequence[object] = ()) -> int:
