@@ -22,10 +22,15 @@ class Category(Row):
 
 
 class Product(Row):
-    """Something to buy, in one or more SKUs. ``state`` is ``draft``, ``published`` or ``hidden``."""
+    """Something to buy, in one or more SKUs. ``state`` is ``draft``, ``published`` or ``hidden``.
+
+    Without a shipping template of its own it is shipped under the shop's default one.
+    """
 
     category_id: UUID | None
     category = reference("Category", null=True)
+    shipping_template_id: UUID | None
+    shipping_template = reference("ShippingTemplate", null=True)
     title = fields.CharField(max_length=60)
     subtitle = fields.CharField(max_length=120, default="")
     description = fields.TextField(default="")
@@ -54,7 +59,10 @@ class ProductMedia(Row):
 
 
 class Sku(Row):
-    """One thing with one price and one stock. ``stock_left`` is the sum of its stock entries, never below zero."""
+    """One thing with one price and one stock. ``stock_left`` is the sum of its stock entries, never below zero.
+
+    ``weight_g`` is the weight of one piece as it is shipped, in grams.
+    """
 
     product_id: UUID
     product = reference("Product")
@@ -64,6 +72,7 @@ class Sku(Row):
     member_price_fen = fields.BigIntField(null=True)
     stock_left = fields.IntField(default=0)
     purchase_limit = fields.IntField(null=True)
+    weight_g = fields.IntField(default=0)
     hidden = fields.BooleanField(default=False)
     position = fields.IntField(default=0)
     created_at = fields.DatetimeField()

@@ -33,6 +33,9 @@ MODULES = (
     "models.points_mall",
     "models.reconciliation",
     "models.birthday",
+    "models.address",
+    "models.shipping",
+    "models.cart",
     "models.idempotency",
 )
 MIGRATION_LOCK = 7_305_551_200
