@@ -7,7 +7,6 @@ from uuid import UUID
 import strawberry
 
 from loyalty import check_in as rule
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from loyalty.shop_time import business_day, month_start
 from models.check_in import CheckIn as CheckInRow
@@ -15,12 +14,12 @@ from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from resolvers import check_in as verbs
 from resolvers import programme
 from resolvers.check_in_calendar import calendar
-from resolvers.programme import ProgrammeKind, check_in_programme, publish
+from resolvers.programme import ProgrammeKind, check_in_programme
 from schema.context import Info
 from schema.enums import describe
 from schema.errors import BadInput
-from schema.paging import After, Connection, First, connection, page
-from schema.permissions import ForEveryone, ForMembers, Needs, require_member, require_right
+from schema.paging import After, Connection, First, connection
+from schema.permissions import ForEveryone, ForMembers, Needs, require_member
 from schema.programme import (
     EffectiveAt,
     Note,
@@ -28,8 +27,9 @@ from schema.programme import (
     ProgrammeVersion,
     columns,
     definition_of,
-    in_api_words,
+    history_page,
     in_force,
+    publish_version,
 )
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
 from schema.scalars import IdempotencyKey, Points
@@ -421,9 +421,7 @@ class OperatorQuery:
         self, info: Info, first: First = 20, after: After = None
     ) -> Connection[CheckInProgrammeVersion]:
         """One page."""
-        found = await programme.history(
-            info.context.deps, kind=ProgrammeKind.CHECK_IN, page=page(programme.NEWEST, first, after)
-        )
+        found = await history_page(info, ProgrammeKind.CHECK_IN, first, after)
         return connection(found, CheckInProgrammeVersion.from_row)
 
 
@@ -444,16 +442,13 @@ class OperatorMutation:
         note: Note = "",
     ) -> CheckInProgrammePublishResult:
         """The next version."""
-        try:
-            row = await publish(
-                info.context.deps,
-                operator_id=require_right(info, Right.CHECK_IN_PUBLISH).subject_id,
-                kind=ProgrammeKind.CHECK_IN,
-                definition=definition_of(programme),
-                effective_at=effective_at,
-                note=note,
-                idempotency_key=idempotency_key,
-            )
-        except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal) from None
+        row = await publish_version(
+            info,
+            Right.CHECK_IN_PUBLISH,
+            ProgrammeKind.CHECK_IN,
+            definition_of(programme),
+            effective_at=effective_at,
+            note=note,
+            idempotency_key=idempotency_key,
+        )
         return CheckInProgrammePublished(version=CheckInProgrammeVersion.from_row(row))

@@ -1,53 +1,29 @@
 """Coupons 优惠券 as members see them: what can be claimed, what they have, and what a cart makes of it."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
 from loyalty import coupon as rule
-from loyalty.coupon import (
-    CouponChannel,
-    CouponEventKind,
-    CouponKind,
-    CouponState,
-    CouponTerms,
-    HeldCoupon,
-    TemplateOffer,
-    UnusableReason,
-)
-from loyalty.coupon_choice import CouponVerdict, Plan, Verdict
+from loyalty.coupon import (CouponChannel, CouponEventKind, CouponState)
+from loyalty.coupon_issue import TemplateOffer
 from models.coupon import Coupon as CouponRow
 from models.coupon import CouponEvent as CouponEventRow
 from models.coupon import CouponTemplate as CouponTemplateRow
 from resolvers import coupon as verbs
-from resolvers import order as order_verbs
 from schema.context import Info
+from schema.coupon_terms import CouponTermsView
 from schema.enums import describe
 from schema.order import (
     Key,
-    OrderLineInput,
-    OutOfStockRefusal,
-    PurchaseLimitRefusal,
-    SkuNotOnSaleRefusal,
-    wishes,
 )
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForEveryone, ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
-from schema.scalars import Fen
 
-describe(
-    CouponKind,
-    "What a coupon takes off.",
-    {
-        CouponKind.AMOUNT: "Up to its face 代金券、满减券.",
-        CouponKind.PERCENT: "A part of the goods, up to its cap 折扣券.",
-        CouponKind.EXCHANGE: "The price of one piece of the dearest line that it is for, up to its cap 兑换券.",
-    },
-)
 describe(
     CouponState,
     "Where a coupon stands.",
@@ -83,104 +59,6 @@ describe(
         CouponEventKind.VOIDED: "It was taken away.",
     },
 )
-describe(
-    UnusableReason,
-    "Why a coupon takes nothing off a cart.",
-    {
-        UnusableReason.NOT_AVAILABLE: "It is on another order, used, or gone.",
-        UnusableReason.NOT_STARTED: "Its time has not come.",
-        UnusableReason.EXPIRED: "Its time is over.",
-        UnusableReason.OUT_OF_SCOPE: "Nothing in the cart is among what it is for.",
-        UnusableReason.BELOW_THRESHOLD: "The goods that it is for cost too little; `missing` says by how much.",
-        UnusableReason.NOTHING_LEFT: "Other coupons leave nothing for it.",
-    },
-)
-describe(
-    Verdict,
-    "What became of a coupon when the best combination was looked for.",
-    {
-        Verdict.APPLIED: "It is in the best combination.",
-        Verdict.NOT_CHOSEN: "It could be used, but another combination takes off more, or as much and ends sooner.",
-        Verdict.UNUSABLE: "It cannot be used on this cart.",
-    },
-)
-
-# Terms
-
-
-@strawberry.type(description="Which goods a coupon is for. Without categories and products: all. Exclusions win.")
-class CouponScope:
-    """Four lists."""
-
-    category_ids: list[UUID] = strawberry.field(description="These categories, with those under them.")
-    product_ids: list[UUID] = strawberry.field(description="These products.")
-    excluded_category_ids: list[UUID] = strawberry.field(description="Not these categories, nor those under them.")
-    excluded_product_ids: list[UUID] = strawberry.field(description="Not these products.")
-
-
-@strawberry.type(name="CouponTerms", description="What a coupon does. A version of a template's terms never changes.")
-class CouponTermsView:
-    """One version."""
-
-    kind: CouponKind = strawberry.field(description="What it takes off.")
-    amount: Fen | None = strawberry.field(description="The face of an amount coupon, in fen; null for others.")
-    discount_bp: int | None = strawberry.field(
-        description="The part a percent coupon takes off, in 1/10,000: 1,500 is 八五折; null for others."
-    )
-    cap: Fen | None = strawberry.field(description="The most that it takes off, in fen; null without a cap.")
-    threshold: Fen = strawberry.field(
-        description="The goods that it is for cost at least this much before coupons, in fen; 0: no threshold."
-    )
-    scope: CouponScope = strawberry.field(description="Which goods it is for.")
-    valid_from: date | None = strawberry.field(description="First shop day of fixed days; null: from the claim on.")
-    valid_until: date | None = strawberry.field(description="Last shop day of fixed days; null: days after the claim.")
-    valid_days: int | None = strawberry.field(description="Whole shop days after the claim; null for fixed days.")
-    delay_days: int = strawberry.field(description="Days after the claim until it can be used, 0 to 365.")
-    group: str = strawberry.field(description="The group it is of, for combining.")
-    combines_with: list[str] = strawberry.field(
-        description="Groups whose coupons it goes with, if those name its group too."
-    )
-    exclusive: bool = strawberry.field(description="Whether it goes with no other coupon.")
-    max_per_order: int = strawberry.field(description="Coupons of this template on one order, 1 to 5.")
-    member_limit: int | None = strawberry.field(description="Coupons a member may have in all; null without a limit.")
-    member_daily_limit: int | None = strawberry.field(
-        description="Coupons a member may have a shop day; null: no limit."
-    )
-    return_grace_days: int = strawberry.field(
-        description="Days for which it is good again if it ended while an order had it, 0 to 365."
-    )
-
-    @classmethod
-    def from_rule(cls, terms: CouponTerms) -> "CouponTermsView":
-        """The terms as the rule knows them."""
-        scope = terms.scope
-        return cls(
-            kind=terms.kind,
-            amount=None if terms.amount_fen is None else Fen(terms.amount_fen),
-            discount_bp=terms.discount_bp,
-            cap=None if terms.cap_fen is None else Fen(terms.cap_fen),
-            threshold=Fen(terms.threshold_fen),
-            scope=CouponScope(
-                category_ids=sorted(scope.category_ids),
-                product_ids=sorted(scope.product_ids),
-                excluded_category_ids=sorted(scope.excluded_category_ids),
-                excluded_product_ids=sorted(scope.excluded_product_ids),
-            ),
-            valid_from=terms.valid_from,
-            valid_until=terms.valid_until,
-            valid_days=terms.valid_days,
-            delay_days=terms.delay_days,
-            group=terms.group,
-            combines_with=sorted(terms.combines_with),
-            exclusive=terms.exclusive,
-            max_per_order=terms.max_per_order,
-            member_limit=terms.member_limit,
-            member_daily_limit=terms.member_daily_limit,
-            return_grace_days=terms.return_grace_days,
-        )
-
-
-# Templates and coupons
 
 
 @strawberry.type(description="A coupon that can be claimed.")
@@ -294,86 +172,6 @@ class Coupon:
         )
 
 
-# A cart
-
-
-@strawberry.type(description="What becomes of one of the member's coupons for a cart.")
-class CartCoupon:
-    """One line of the plan."""
-
-    coupon_id: UUID = strawberry.field(description="The coupon.")
-    template_id: UUID = strawberry.field(description="The template it is of.")
-    expires_at: datetime = strawberry.field(description="It can be used until before this instant.")
-    verdict: Verdict = strawberry.field(description="What became of it.")
-    discount: Fen = strawberry.field(description="What it takes off in the best combination, in fen; else 0.")
-    alone: Fen | None = strawberry.field(
-        description="What it would take off as the only coupon, in fen; null if it cannot be used."
-    )
-    reason: UnusableReason | None = strawberry.field(description="Why it cannot be used; null if it can.")
-    missing: Fen | None = strawberry.field(
-        description="What the goods that it is for lack to its threshold, in fen; null unless that is the reason."
-    )
-    held: strawberry.Private[HeldCoupon]
-
-    @strawberry.field(description="Its name: that of its template.")
-    async def title(self, info: Info) -> str:
-        """Loaded for all the coupons of the answer at once."""
-        template = await info.context.loaders.load(verbs.templates_by_ids, self.template_id)
-        assert template is not None, "a coupon is of a template"
-        return template.title
-
-    @strawberry.field(description="What it does.")
-    def terms(self) -> CouponTermsView:
-        """They were read for the plan."""
-        return CouponTermsView.from_rule(self.held.terms)
-
-    @classmethod
-    def from_rule(cls, one: CouponVerdict) -> "CartCoupon":
-        """One verdict."""
-        missing = one.why.missing_fen if one.why else None
-        return cls(
-            coupon_id=one.coupon.id,
-            template_id=one.coupon.template_id,
-            expires_at=one.coupon.expires_at,
-            verdict=one.verdict,
-            discount=Fen(one.discount_fen),
-            alone=None if one.alone_fen is None else Fen(one.alone_fen),
-            reason=one.why.reason if one.why else None,
-            missing=None if missing is None else Fen(missing),
-            held=one.coupon,
-        )
-
-
-@strawberry.type(description="The member's coupons for a cart, and the best combination of them.")
-class CartCoupons:
-    """A plan. Nothing is reserved for it."""
-
-    best_coupon_ids: list[UUID] = strawberry.field(
-        description="The best combination; send it as `couponIds`. Ties go to what ends soonest, then wastes least."
-    )
-    best_discount: Fen = strawberry.field(description="What it takes off, in fen.")
-    exact: bool = strawberry.field(
-        description="Whether no other combination takes off more. False: there were too many to try them all."
-    )
-    usable: list[CartCoupon] = strawberry.field(description="Coupons that can be used, in the order they apply.")
-    unusable: list[CartCoupon] = strawberry.field(description="Coupons that cannot be used, with the reason.")
-
-    @classmethod
-    def from_rule(cls, plan: Plan) -> "CartCoupons":
-        """The plan as the rule made it."""
-        told = [CartCoupon.from_rule(one) for one in plan.verdicts]
-        return cls(
-            best_coupon_ids=[one.coupon_id for one in plan.applied],
-            best_discount=Fen(plan.discount_fen),
-            exact=plan.exact,
-            usable=[one for one in told if one.verdict is not Verdict.UNUSABLE],
-            unusable=[one for one in told if one.verdict is Verdict.UNUSABLE],
-        )
-
-
-# Results
-
-
 @refusal_type(rule.CouponLimitReached)
 @strawberry.type(
     name="CouponLimitReached", description="The member has as many as allowed. Code `COUPON_LIMIT_REACHED`."
@@ -407,11 +205,6 @@ CouponClaimMonthlyResult = Annotated[
     CouponsClaimed | CouponLimitRefusal | SimpleRefusal,
     strawberry.union("CouponClaimMonthlyResult", description="The coupons, or why there are none."),
 ]
-CartCouponsResult = Annotated[
-    CartCoupons | OutOfStockRefusal | PurchaseLimitRefusal | SkuNotOnSaleRefusal | SimpleRefusal,
-    strawberry.union("CartCouponsResult", description="The coupons for a cart, or why it could not be ordered."),
-]
-
 CouponStateFilter = Annotated[CouponState | None, strawberry.argument(description="Only coupons in this state.")]
 
 
@@ -442,19 +235,6 @@ class ShopQuery:
     ) -> Coupon | None:
         row = await verbs.one(info.context.deps, member_id=require_member(info), coupon_id=id)
         return Coupon.from_row(row) if row else None
-
-    @strawberry.field(
-        description="Which of the member's coupons can be used for a cart, which cannot and why, and the best "
-        "combination. Up to 200 coupons are weighed up, those that end soonest first.",
-        extensions=[ForMembers()],
-    )
-    async def cart_coupons(
-        self,
-        info: Info,
-        lines: Annotated[list[OrderLineInput], strawberry.argument(description="The cart, 1 to 50 lines.")],
-    ) -> CartCouponsResult:
-        plan = await order_verbs.weigh_coupons(info.context.deps, member_id=require_member(info), lines=wishes(lines))
-        return CartCoupons.from_rule(plan)
 
 
 @strawberry.type

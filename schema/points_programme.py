@@ -7,15 +7,14 @@ import strawberry
 
 from loyalty import points as rule
 from loyalty.points_window import Boost, BoostKind
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from resolvers import programme
-from resolvers.programme import ProgrammeKind, publish
+from resolvers.programme import ProgrammeKind
 from schema.context import Info
 from schema.enums import describe
-from schema.paging import After, Connection, First, connection, page
-from schema.permissions import ForEveryone, Needs, require_right
+from schema.paging import After, Connection, First, connection
+from schema.permissions import ForEveryone, Needs
 from schema.programme import (
     EffectiveAt,
     Note,
@@ -23,8 +22,9 @@ from schema.programme import (
     ProgrammeVersion,
     columns,
     definition_of,
-    in_api_words,
+    history_page,
     in_force,
+    publish_version,
 )
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen, IdempotencyKey, Points
@@ -283,9 +283,7 @@ class OperatorQuery:
         self, info: Info, first: First = 20, after: After = None
     ) -> Connection[PointsProgrammeVersion]:
         """One page."""
-        found = await programme.history(
-            info.context.deps, kind=ProgrammeKind.POINTS, page=page(programme.NEWEST, first, after)
-        )
+        found = await history_page(info, ProgrammeKind.POINTS, first, after)
         return connection(found, PointsProgrammeVersion.from_row)
 
 
@@ -309,16 +307,13 @@ class OperatorMutation:
         note: Note = "",
     ) -> PointsProgrammePublishResult:
         """The next version."""
-        try:
-            row = await publish(
-                info.context.deps,
-                operator_id=require_right(info, Right.POINTS_PUBLISH).subject_id,
-                kind=ProgrammeKind.POINTS,
-                definition=definition_of(programme),
-                effective_at=effective_at,
-                note=note,
-                idempotency_key=idempotency_key,
-            )
-        except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal) from None
+        row = await publish_version(
+            info,
+            Right.POINTS_PUBLISH,
+            ProgrammeKind.POINTS,
+            definition_of(programme),
+            effective_at=effective_at,
+            note=note,
+            idempotency_key=idempotency_key,
+        )
         return PointsProgrammePublished(version=PointsProgrammeVersion.from_row(row))

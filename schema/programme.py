@@ -12,10 +12,14 @@ import strawberry
 
 from loyalty.programme import MAX_NOTE_LENGTH, ProgrammeInvalid
 from loyalty.refusal import RefusalValue
+from loyalty.rights import Right
+from models.keyset import Slice
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from resolvers import programme as verbs
 from schema.context import Info
 from schema.enums import describe
+from schema.paging import page
+from schema.permissions import require_right
 from schema.refusal import Refusal, refusal_type
 
 
@@ -79,6 +83,42 @@ async def in_force(info: Info, kind: verbs.ProgrammeKind) -> ProgrammeVersionRow
     found = await info.context.loaders.load(verbs.current, kind)
     assert found is not None, "the store has a version of every kind from its first start"
     return found
+
+
+async def history_page(
+    info: Info, kind: verbs.ProgrammeKind, first: int, after: str | None
+) -> Slice[ProgrammeVersionRow]:
+    """A page of the versions of a kind, the newest first, those to come included."""
+    return await verbs.history(info.context.deps, kind=kind, page=page(verbs.NEWEST, first, after))
+
+
+async def publish_version(
+    info: Info,
+    right: Right,
+    kind: verbs.ProgrammeKind,
+    definition: dict[str, object],
+    *,
+    effective_at: datetime | None,
+    note: str,
+    idempotency_key: str,
+    renamed: Mapping[str, str] | None = None,
+) -> ProgrammeVersionRow:
+    """Publish the next version of a kind for the operator who asks, who needs ``right``.
+
+    Raises: ProgrammeInvalid in the words of the API (``renamed``: see ``in_api_words``), and what publishing raises.
+    """
+    try:
+        return await verbs.publish(
+            info.context.deps,
+            operator_id=require_right(info, right).subject_id,
+            kind=kind,
+            definition=definition,
+            effective_at=effective_at,
+            note=note,
+            idempotency_key=idempotency_key,
+        )
+    except ProgrammeInvalid as refusal:
+        raise in_api_words(refusal, renamed) from None
 
 
 @refusal_type(ProgrammeInvalid)

@@ -5,16 +5,15 @@ from typing import Annotated
 import strawberry
 
 from loyalty import referral as rule
-from loyalty.programme import ProgrammeInvalid
 from loyalty.referral_risk import DEFAULT_WEIGHTS, RiskSignal
 from loyalty.rights import Right
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from resolvers import programme
-from resolvers.programme import ProgrammeKind, publish
+from resolvers.programme import ProgrammeKind
 from schema.context import Info
 from schema.enums import describe
-from schema.paging import After, Connection, First, connection, page
-from schema.permissions import ForEveryone, Needs, require_right
+from schema.paging import After, Connection, First, connection
+from schema.permissions import ForEveryone, Needs
 from schema.programme import (
     EffectiveAt,
     Note,
@@ -22,8 +21,9 @@ from schema.programme import (
     ProgrammeVersion,
     columns,
     definition_of,
-    in_api_words,
+    history_page,
     in_force,
+    publish_version,
 )
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen, IdempotencyKey, Points
@@ -279,9 +279,7 @@ class OperatorQuery:
         self, info: Info, first: First = 20, after: After = None
     ) -> Connection[ReferralProgrammeVersion]:
         """One page."""
-        found = await programme.history(
-            info.context.deps, kind=ProgrammeKind.REFERRAL, page=page(programme.NEWEST, first, after)
-        )
+        found = await history_page(info, ProgrammeKind.REFERRAL, first, after)
         return connection(found, ReferralProgrammeVersion.from_row)
 
 
@@ -302,16 +300,13 @@ class OperatorMutation:
         note: Note = "",
     ) -> ReferralProgrammePublishResult:
         """The next version."""
-        try:
-            row = await publish(
-                info.context.deps,
-                operator_id=require_right(info, Right.REFERRAL_PUBLISH).subject_id,
-                kind=ProgrammeKind.REFERRAL,
-                definition=definition_of(programme),
-                effective_at=effective_at,
-                note=note,
-                idempotency_key=idempotency_key,
-            )
-        except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal) from None
+        row = await publish_version(
+            info,
+            Right.REFERRAL_PUBLISH,
+            ProgrammeKind.REFERRAL,
+            definition_of(programme),
+            effective_at=effective_at,
+            note=note,
+            idempotency_key=idempotency_key,
+        )
         return ReferralProgrammePublished(version=ReferralProgrammeVersion.from_row(row))

@@ -6,6 +6,7 @@ from resolvers.deps import Deps
 from resolvers.session import read_member_token
 from resolvers.token import TokenInvalid
 from schema import (
+    cart_coupon,
     category,
     check_in,
     check_in_make_up,
@@ -37,6 +38,7 @@ QUERIES: tuple[type, ...] = (
     product.ShopQuery,
     check_in.ShopQuery,
     coupon.ShopQuery,
+    cart_coupon.ShopQuery,
     member.ShopQuery,
     points.ShopQuery,
     points_book.ShopQuery,

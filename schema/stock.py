@@ -1,7 +1,7 @@
 """Stock as operators see and move it."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 import strawberry
@@ -9,6 +9,7 @@ import strawberry
 from loyalty.catalogue import StockKind
 from loyalty.rights import Right
 from models.catalogue import StockEntry as StockEntryRow
+from models.points_mall import MallStockEntry as MallStockEntryRow
 from resolvers import stock as verbs
 from schema.catalogue import CatalogueInvalidRefusal, Key, writer
 from schema.context import Info
@@ -19,22 +20,20 @@ from schema.refusal import SimpleRefusal
 from schema.sku import OperatorSku, SkuIdArgument
 
 
-@strawberry.type(description="One move of the stock of a SKU. The entries of a SKU add up to its `stockLeft`.")
-class StockEntry:
-    """One line of the stock ledger."""
+@strawberry.type
+class StockMove:
+    """One line of a stock ledger, be it a SKU's or that of an item of the points mall."""
 
     id: UUID = strawberry.field(description="Opaque id of the entry.")
     kind: StockKind = strawberry.field(description="Why it moved.")
     amount: int = strawberry.field(description="Pieces; positive onto the shelf, negative off it, never 0.")
     left_after: int = strawberry.field(description="Pieces left after the move, 0 or more.")
-    cause_id: UUID = strawberry.field(
-        description="What moved it: the order, the product or SKU when it was made, or the adjustment."
-    )
+    cause_id: UUID = strawberry.field(description="What moved it.")
     note: str = strawberry.field(description="The operator's reason, empty for other moves; at most 200 characters.")
     at: datetime = strawberry.field(description="When it moved.")
 
     @classmethod
-    def from_row(cls, row: StockEntryRow) -> "StockEntry":
+    def from_row(cls, row: StockEntryRow | MallStockEntryRow) -> Self:
         """The stored entry."""
         return cls(
             id=row.id,
@@ -45,6 +44,15 @@ class StockEntry:
             note=row.note,
             at=row.at,
         )
+
+
+@strawberry.type(description="One move of the stock of a SKU. The entries of a SKU add up to its `stockLeft`.")
+class StockEntry(StockMove):
+    """One line of the stock ledger of a SKU."""
+
+    cause_id: UUID = strawberry.field(
+        description="What moved it: the order, the product or SKU when it was made, or the adjustment."
+    )
 
 
 @strawberry.input(description="A supply or a correction of stock.")

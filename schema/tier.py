@@ -7,7 +7,6 @@ from uuid import UUID
 import strawberry
 
 from loyalty import tier as rule
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from models.tier import GrowthEntry as GrowthEntryRow
@@ -17,7 +16,7 @@ from resolvers.programme import ProgrammeKind
 from schema.context import Info
 from schema.enums import describe
 from schema.paging import After, Connection, First, connection, page
-from schema.permissions import ForEveryone, ForMembers, Needs, require_member, require_right
+from schema.permissions import ForEveryone, ForMembers, Needs, require_member
 from schema.programme import (
     EffectiveAt,
     Note,
@@ -25,8 +24,9 @@ from schema.programme import (
     ProgrammeVersion,
     columns,
     definition_of,
-    in_api_words,
+    history_page,
     in_force,
+    publish_version,
 )
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen, IdempotencyKey, Points
@@ -395,9 +395,7 @@ class OperatorQuery:
         self, info: Info, first: First = 20, after: After = None
     ) -> Connection[TierTableVersion]:
         """One page."""
-        found = await programme.history(
-            info.context.deps, kind=ProgrammeKind.TIER, page=page(programme.NEWEST, first, after)
-        )
+        found = await history_page(info, ProgrammeKind.TIER, first, after)
         return connection(found, TierTableVersion.from_row)
 
     @strawberry.field(description="A member's growth entries, newest first.", extensions=[Needs(Right.MEMBER_READ)])
@@ -443,17 +441,14 @@ class OperatorMutation:
         note: Note = "",
     ) -> TierTablePublishResult:
         """The next version."""
-        definition = table_definition(table)
-        try:
-            row = await programme.publish(
-                info.context.deps,
-                operator_id=require_right(info, Right.TIER_PUBLISH).subject_id,
-                kind=ProgrammeKind.TIER,
-                definition=definition,
-                effective_at=effective_at,
-                note=note,
-                idempotency_key=idempotency_key,
-            )
-        except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal, benefit_paths_of(table)) from None
+        row = await publish_version(
+            info,
+            Right.TIER_PUBLISH,
+            ProgrammeKind.TIER,
+            table_definition(table),
+            effective_at=effective_at,
+            note=note,
+            idempotency_key=idempotency_key,
+            renamed=benefit_paths_of(table),
+        )
         return TierTablePublished(version=TierTableVersion.from_row(row))
