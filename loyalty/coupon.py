@@ -1,18 +1,18 @@
-"""Coupons: what a template says, when a coupon can be used, what it takes off, and which coupons go together.
+"""Coupons: their states and refusals, what the terms of a template say, and when a coupon is good.
 
-Which of the usable ones are best for a cart is decided in ``loyalty.coupon_choice``.
+Giving out is in ``loyalty.coupon_issue``, using in ``loyalty.coupon_use``, the best choice in ``loyalty.coupon_choice``.
 
 Source: docs/rules/coupon.md
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from loyalty.money import BP, apply_bp, prorate
+from loyalty.money import BP
 from loyalty.programme import Definition, Fields, Reason, invalid
 from loyalty.refusal import Refusal
 from loyalty.shop_time import business_day, day_end, day_start
@@ -363,84 +363,6 @@ def _parse_scope(fields: Fields) -> Scope:
     return scope
 
 
-# Giving out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
-    """How many coupons a template may give out; None: as many as one likes.
-
-    ``budget_fen`` bounds the sum of what the coupons can cost at most, those that expired unused apart.
-    """
-
-    total_limit: int | None = None
-    daily_limit: int | None = None
-    budget_fen: int | None = None
-
-
-def admit_quota(terms: CouponTerms, quota: Quota) -> None:
-    """Whether a template with these terms may have this quota.
-
-    Raises: ProgrammeInvalid, which names ``total_limit``, ``daily_limit``, ``budget_fen``, or ``cap_fen`` for a budget
-    over coupons that nothing bounds.
-    """
-    bounds = {"total_limit": MAX_QUOTA, "daily_limit": MAX_QUOTA, "budget_fen": 100_000_000_000}
-    for name, most in bounds.items():
-        value: int | None = getattr(quota, name)
-        if value is not None and not 0 <= value <= most:
-            raise invalid(name, Reason(f"must be 0 to {most}", f"必须在 0 到 {most} 之间"))
-    if quota.budget_fen is not None and terms.worth_fen() is None:
-        raise invalid("cap_fen", Reason("is required with a budget", "设有预算时为必填项"))
-
-
-def admit_window(*, opens_at: datetime | None, closes_at: datetime | None) -> None:
-    """Whether a template may be claimed in this time, closed-open; None is open. Raises: ProgrammeInvalid."""
-    if opens_at is not None and closes_at is not None and closes_at <= opens_at:
-        raise invalid("closes_at", Reason("must be later than opens_at", "必须晚于 opens_at"))
-
-
-def admit_same_kind(terms: CouponTerms, wanted: CouponTerms) -> None:
-    """Whether a template may get these terms: its kind stays. Raises: ProgrammeInvalid."""
-    if wanted.kind is not terms.kind:
-        raise invalid("kind", Reason("stays what it is", "创建后不可更改"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateOffer:
-    """The state of a template when a coupon is wanted: offered from ``opens_at`` until before ``closes_at``."""
-
-    published: bool
-    opens_at: datetime | None = None
-    closes_at: datetime | None = None
-
-    def offered(self, now: datetime) -> bool:
-        """Whether coupons of it can be had at ``now``."""
-        opened = self.opens_at is None or self.opens_at <= now
-        return self.published and opened and (self.closes_at is None or now < self.closes_at)
-
-
-def admit_issue(
-    terms: CouponTerms, offer: TemplateOffer, *, had_count: int, had_today: int, now: datetime, zone: tzinfo
-) -> "Validity":
-    """Whether a member may have one more coupon, and when it will be good.
-
-    ``had_count`` and ``had_today`` are what the member was given of the template, voided ones apart. What is left of
-    the template's total, day and budget is decided by the guarded write.
-
-    Raises, in this order: CouponNotOffered (also when it would have ended already), CouponLimitReached.
-    """
-    if not offer.offered(now):
-        raise CouponNotOffered()
-    given = validity(terms, claimed_at=now, zone=zone)
-    if given.expires_at <= now:
-        raise CouponNotOffered()
-    if terms.member_limit is not None and had_count >= terms.member_limit:
-        raise CouponLimitReached(limit=terms.member_limit, had=had_count)
-    if terms.member_daily_limit is not None and had_today >= terms.member_daily_limit:
-        raise CouponLimitReached(limit=terms.member_daily_limit, had=had_today)
-    return given
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
     """A coupon can be used from ``usable_from`` until before ``expires_at``."""
@@ -473,180 +395,3 @@ def returned_until(terms: CouponTerms, *, expires_at: datetime, now: datetime, z
     if now < expires_at or terms.return_grace_days == 0:
         return expires_at
     return day_end(business_day(now, zone) + timedelta(days=terms.return_grace_days), zone)
-
-
-# Using
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CouponLine:
-    """A line of the cart as coupons see it: after member price or tier discount, before points. Prices in fen."""
-
-    product_id: UUID
-    category_ids: frozenset[UUID] = frozenset()
-    unit_price_fen: int
-    payable_fen: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldCoupon:
-    """A member's coupon. ``available``: issued, and not on another order."""
-
-    id: UUID
-    template_id: UUID
-    template_code: str
-    version: int
-    terms: CouponTerms
-    usable_from: datetime
-    expires_at: datetime
-    available: bool = True
-
-    def position(self) -> tuple[int, UUID, int, datetime, UUID]:
-        """Its place among the coupons of an order: kind, older template, older terms, sooner end."""
-        return (APPLY_ORDER.index(self.terms.kind), self.template_id, self.version, self.expires_at, self.id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unusable:
-    """Why a coupon takes nothing off; ``missing_fen`` is what the goods in scope lack to the threshold."""
-
-    reason: UnusableReason
-    missing_fen: int | None = None
-
-
-def unusable(coupon: HeldCoupon, lines: Sequence[CouponLine], *, now: datetime) -> Unusable | None:
-    """Why this coupon alone cannot be used on these lines; None if it can. The first of the reasons that applies.
-
-    The threshold is measured on what the lines in scope cost before any coupon; reaching it exactly is enough.
-    """
-    if not coupon.available:
-        return Unusable(reason=UnusableReason.NOT_AVAILABLE)
-    if now < coupon.usable_from:
-        return Unusable(reason=UnusableReason.NOT_STARTED)
-    if now >= coupon.expires_at:
-        return Unusable(reason=UnusableReason.EXPIRED)
-    covered = [line for line in lines if coupon.terms.scope.covers(line.product_id, line.category_ids)]
-    if not covered:
-        return Unusable(reason=UnusableReason.OUT_OF_SCOPE)
-    missing_fen = coupon.terms.threshold_fen - sum(line.payable_fen for line in covered)
-    if missing_fen > 0:
-        return Unusable(reason=UnusableReason.BELOW_THRESHOLD, missing_fen=missing_fen)
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppliedCoupon:
-    """What one coupon takes off an order in fen, altogether and of each line."""
-
-    coupon_id: UUID
-    template_code: str
-    discount_fen: int
-    shares: tuple[int, ...]
-
-
-def covered_lines(terms: CouponTerms, lines: Sequence[CouponLine]) -> tuple[int, ...]:
-    """The positions of the lines that a coupon is for."""
-    return tuple(at for at, line in enumerate(lines) if terms.scope.covers(line.product_id, line.category_ids))
-
-
-def most_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[int], left: Sequence[int]) -> int:
-    """What a coupon takes off the ``covered`` lines altogether, of which ``left`` fen each are still to pay.
-
-    An amount takes up to its face, a percentage its part rounded half up and up to its cap. An exchange takes the price
-    of one piece of the dearest line, up to its cap.
-    """
-    if terms.kind is CouponKind.EXCHANGE:
-        total = max((min(lines[at].unit_price_fen, left[at]) for at in covered), default=0)
-    else:
-        whole = sum(left[at] for at in covered)
-        if terms.kind is CouponKind.AMOUNT:
-            assert terms.amount_fen is not None, "an amount coupon has an amount"
-            total = min(terms.amount_fen, whole)
-        else:
-            assert terms.discount_bp is not None, "a percent coupon has a rate"
-            total = apply_bp(whole, terms.discount_bp)
-    return total if terms.cap_fen is None else min(total, terms.cap_fen)
-
-
-def take_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[int], left: Sequence[int]) -> list[int]:
-    """What a coupon takes off each of the lines: ``most_off``, shared over the covered ones by what is left of them.
-
-    Largest remainder, earlier line first. An exchange is about one line; of equally dear ones the earlier.
-    """
-    shares = [0] * len(lines)
-    total = most_off(terms, lines, covered, left)
-    if total == 0:
-        return shares
-    if terms.kind is CouponKind.EXCHANGE:
-        dearest = max(covered, key=lambda at: (min(lines[at].unit_price_fen, left[at]), -at))
-        shares[dearest] = total
-        return shares
-    for at, share in zip(covered, prorate(total, [left[at] for at in covered]), strict=True):
-        shares[at] = share
-    return shares
-
-
-def apply_coupons(coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine]) -> tuple[AppliedCoupon, ...]:
-    """Apply coupons to lines in their fixed order, whatever order they are given in; each sees what is left."""
-    left = [line.payable_fen for line in lines]
-    applied = []
-    for coupon in sorted(coupons, key=HeldCoupon.position):
-        shares = take_off(coupon.terms, lines, covered_lines(coupon.terms, lines), left)
-        left = [rest - share for rest, share in zip(left, shares, strict=True)]
-        applied.append(
-            AppliedCoupon(
-                coupon_id=coupon.id,
-                template_code=coupon.template_code,
-                discount_fen=sum(shares),
-                shares=tuple(shares),
-            )
-        )
-    return tuple(applied)
-
-
-def most_of_template(coupons: Sequence[HeldCoupon]) -> int:
-    """How many coupons of one template may be on an order, by the strictest of their terms."""
-    return min(coupon.terms.max_per_order for coupon in coupons)
-
-
-def combinable(coupon: HeldCoupon, others: Sequence[HeldCoupon]) -> bool:
-    """Whether a coupon may join these on one order, as far as groups and the numbers of its template go."""
-    same = [coupon, *(other for other in others if other.template_id == coupon.template_id)]
-    if len(same) > most_of_template(same) or len(others) >= MAX_COUPONS_PER_ORDER:
-        return False
-    return all(coupon.terms.combines(other.terms) for other in others)
-
-
-def admit_coupons(
-    coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine], *, now: datetime
-) -> tuple[AppliedCoupon, ...]:
-    """What the coupons that a member chose take off these lines.
-
-    Raises, in this order: TooManyCoupons (altogether), then coupon by coupon in their fixed order CouponNotUsable,
-    TooManyCoupons (of one template), CouponsNotCombinable, and at last CouponNotUsable for one that finds nothing left.
-    """
-    if len(coupons) > MAX_COUPONS_PER_ORDER:
-        raise TooManyCoupons(most=MAX_COUPONS_PER_ORDER)
-    chosen: list[HeldCoupon] = []
-    for coupon in sorted(coupons, key=HeldCoupon.position):
-        why = unusable(coupon, lines, now=now)
-        if why is not None:
-            raise CouponNotUsable(coupon_id=str(coupon.id), reason=why.reason.value, missing=why.missing_fen)
-        same = [coupon, *(other for other in chosen if other.template_id == coupon.template_id)]
-        if len(same) > most_of_template(same):
-            raise TooManyCoupons(most=most_of_template(same))
-        for other in chosen:
-            if not coupon.terms.combines(other.terms):
-                raise CouponsNotCombinable(coupon_id=str(coupon.id), other_id=str(other.id))
-        chosen.append(coupon)
-    applied = apply_coupons(chosen, lines)
-    for one in applied:
-        if one.discount_fen == 0:
-            raise CouponNotUsable(coupon_id=str(one.coupon_id), reason=UnusableReason.NOTHING_LEFT.value, missing=None)
-    return applied
-
-
-def face_wasted(coupons: Sequence[HeldCoupon], applied: Sequence[AppliedCoupon]) -> int:
-    """How much of the face values of amount coupons an order leaves unused, in fen."""
-    faces = {coupon.id: coupon.terms.amount_fen for coupon in coupons}
-    return sum(face - one.discount_fen for one in applied if (face := faces[one.coupon_id]) is not None)

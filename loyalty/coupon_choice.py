@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from loyalty.coupon import (
-    MAX_COUPONS_PER_ORDER,
+from loyalty.coupon import MAX_COUPONS_PER_ORDER
+from loyalty.coupon_use import (
     AppliedCoupon,
     CouponLine,
     HeldCoupon,

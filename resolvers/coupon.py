@@ -10,14 +10,7 @@ from tortoise.expressions import Q
 
 from cache.rate_limit import Limit
 from cache.rate_limit import take as take_turn
-from loyalty.coupon import (
-    CouponChannel,
-    CouponCodeInvalid,
-    CouponNotOffered,
-    CouponState,
-    CouponTerms,
-    TemplateState,
-)
+from loyalty.coupon import CouponChannel, CouponCodeInvalid, CouponNotOffered, CouponState, CouponTerms, TemplateState
 from loyalty.coupon_code import read_code
 from loyalty.shop_time import business_day, month_start
 from loyalty.tier_benefit import BenefitKind, coupons_due

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from loyalty import coupon as rule
+from loyalty import coupon_issue as issue_rule
 from loyalty.coupon import (
     CouponChannel,
     CouponGrantNotFound,
@@ -228,7 +229,7 @@ async def _admitted(
     for member_id in member_ids:
         ever, today = had.get(member_id, (0, 0))
         try:
-            good = rule.admit_issue(
+            good = issue_rule.admit_issue(
                 template.terms, template.offer(), had_count=ever, had_today=today, now=now, zone=deps.zone
             )
         except CouponLimitReached:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from loyalty import coupon as rule
+from loyalty import coupon_issue as issue_rule
 from loyalty.coupon import (
     CouponChannel,
     CouponEventKind,
@@ -19,10 +19,10 @@ from loyalty.coupon import (
     CouponsGone,
     CouponState,
     CouponTerms,
-    TemplateOffer,
     TemplateState,
     Validity,
 )
+from loyalty.coupon_issue import TemplateOffer
 from loyalty.shop_time import business_day
 from models.coupon import Coupon, CouponTemplate
 from models.engine import in_transaction, rows
@@ -106,7 +106,7 @@ async def admit(template: Template, member_id: UUID, *, now: datetime, zone: tzi
     """Whether the member may have one more, and when it will be good. Raises: CouponNotOffered, CouponLimitReached."""
     day = business_day(now, zone)
     ever, today = (await had(template.row.id, [member_id], day)).get(member_id, (0, 0))
-    return rule.admit_issue(template.terms, template.offer(), had_count=ever, had_today=today, now=now, zone=zone)
+    return issue_rule.admit_issue(template.terms, template.offer(), had_count=ever, had_today=today, now=now, zone=zone)
 
 
 async def write(

@@ -10,6 +10,7 @@ from tortoise.exceptions import IntegrityError
 
 from loyalty import catalogue as catalogue_rule
 from loyalty import coupon as rule
+from loyalty import coupon_issue as issue_rule
 from loyalty.coupon import (
     CouponEventKind,
     CouponNotFound,
@@ -18,10 +19,10 @@ from loyalty.coupon import (
     CouponTemplateCodeTaken,
     CouponTemplateNotFound,
     CouponTerms,
-    Quota,
     TemplateState,
 )
 from loyalty.coupon_code import CODE_SECRET_BYTES, code_from
+from loyalty.coupon_issue import Quota
 from loyalty.programme import Definition, Fields, Reason, between, invalid
 from models.coupon import (
     Coupon,
@@ -148,8 +149,8 @@ async def _create(deps: Deps, *, operator_id: UUID, template: NewTemplate, idemp
         Fields({"code": template.code}).code("code")
         catalogue_rule.admit_product(title=template.title, description=template.description, media_urls=[])
         terms = CouponTerms.parse(template.terms)
-        rule.admit_quota(terms, template.quota)
-        rule.admit_window(opens_at=template.opens_at, closes_at=template.closes_at)
+        issue_rule.admit_quota(terms, template.quota)
+        issue_rule.admit_window(opens_at=template.opens_at, closes_at=template.closes_at)
         if await CouponTemplate.exists(code=template.code):
             raise CouponTemplateCodeTaken
         made = await CouponTemplate.create(
@@ -201,17 +202,17 @@ async def change(
             }
             wanted: dict[str, Any] = {**_shown(template), **values}
             catalogue_rule.admit_product(title=wanted["title"], description=wanted["description"], media_urls=[])
-            rule.admit_window(opens_at=wanted["opens_at"], closes_at=wanted["closes_at"])
+            issue_rule.admit_window(opens_at=wanted["opens_at"], closes_at=wanted["closes_at"])
             after = differences(template, values)
             was = {name: getattr(template, name) for name in after}
             version = await CouponTemplateVersion.get(template_id=template.id, version=template.version)
             terms = CouponTerms.parse(version.definition)
             renewed = CouponTerms.parse({**version.definition, **changes.get("terms", {})})
-            rule.admit_same_kind(terms, renewed)
+            issue_rule.admit_same_kind(terms, renewed)
             quota = await CouponQuota.get(template_id=template.id)
             limits: dict[str, int | None] = {name: getattr(quota, name) for name in _LIMITS}
             wanted_limits = {**limits, **changes.get("quota", {})}
-            rule.admit_quota(renewed, Quota(**wanted_limits))
+            issue_rule.admit_quota(renewed, Quota(**wanted_limits))
             if renewed != terms:
                 was |= {"version": template.version, "terms": version.definition}
                 after |= {"version": template.version + 1, "terms": renewed.definition()}

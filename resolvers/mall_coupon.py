@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from uuid import UUID
 
-from loyalty import coupon as rule
+from loyalty import coupon_issue as issue_rule
 from loyalty.coupon import CouponChannel, CouponEventKind, CouponNotOffered, CouponState
 from models.coupon import Coupon
 from models.engine import savepoint
@@ -27,7 +27,7 @@ async def give(
     """
     async with savepoint():
         template = await gate.offered_template(code=template_code)
-        good = rule.admit_issue(template.terms, template.offer(), had_count=0, had_today=0, now=now, zone=zone)
+        good = issue_rule.admit_issue(template.terms, template.offer(), had_count=0, had_today=0, now=now, zone=zone)
         await gate.write(
             template,
             [(member_id, f"mall:{order_id}:{number}") for number in range(1, quantity + 1)],

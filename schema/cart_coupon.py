@@ -7,8 +7,8 @@ from uuid import UUID
 import strawberry
 
 from loyalty.coupon import UnusableReason
-from loyalty.coupon_use import HeldCoupon
 from loyalty.coupon_choice import CouponVerdict, Plan, Verdict
+from loyalty.coupon_use import HeldCoupon
 from resolvers import coupon as verbs
 from resolvers import order as order_verbs
 from schema.context import Info

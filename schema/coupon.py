@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 
 from loyalty import coupon as rule
-from loyalty.coupon import (CouponChannel, CouponEventKind, CouponState)
+from loyalty.coupon import CouponChannel, CouponEventKind, CouponState
 from loyalty.coupon_issue import TemplateOffer
 from models.coupon import Coupon as CouponRow
 from models.coupon import CouponEvent as CouponEventRow

@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 
 from loyalty import coupon as rule
-from loyalty.coupon import (CouponKind, TemplateState)
+from loyalty.coupon import CouponKind, TemplateState
 from loyalty.coupon_issue import Quota
 from loyalty.rights import Right
 from models.coupon import CouponTemplate as CouponTemplateRow

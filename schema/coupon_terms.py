@@ -8,7 +8,7 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.coupon import (CouponKind, CouponTerms)
+from loyalty.coupon import CouponKind, CouponTerms
 from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from schema.context import Info

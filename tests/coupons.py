@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from loyalty.coupon import Quota
+from loyalty.coupon_issue import Quota
 from models.coupon import Coupon, CouponQuota, CouponTemplate
 from models.ids import new_secret
 from resolvers import coupon, coupon_template

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty import coupon as rule
-from loyalty.coupon import CouponKind, CouponLine, CouponTerms, HeldCoupon, Quota, Scope, TemplateOffer
+from loyalty import coupon_issue as issue_rule
+from loyalty import coupon_use as use_rule
+from loyalty.coupon import CouponKind, CouponTerms, Scope
+from loyalty.coupon_issue import Quota, TemplateOffer
+from loyalty.coupon_use import CouponLine, HeldCoupon
 from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
 from tests.loyalty.worked_examples import number, numbers, worked
@@ -104,15 +108,15 @@ def test_a_scope_is_read_back_and_its_ids_are_checked() -> None:
 
 def test_a_budget_needs_coupons_that_something_bounds() -> None:
     open_ended, capped = terms_of("percent", "1,000"), terms_of("percent", "1,000", "500")
-    rule.admit_quota(open_ended, Quota(total_limit=100, daily_limit=10))
-    rule.admit_quota(capped, Quota(budget_fen=10_000))
+    issue_rule.admit_quota(open_ended, Quota(total_limit=100, daily_limit=10))
+    issue_rule.admit_quota(capped, Quota(budget_fen=10_000))
     for terms, quota, field in (
         (open_ended, Quota(budget_fen=10_000), "cap_fen"),
         (capped, Quota(total_limit=-1), "total_limit"),
         (capped, Quota(daily_limit=10_000_001), "daily_limit"),
     ):
         with pytest.raises(ProgrammeInvalid) as refused:
-            rule.admit_quota(terms, quota)
+            issue_rule.admit_quota(terms, quota)
         assert refused.value.data["field"] == field
 
 
@@ -146,7 +150,7 @@ def test_whether_a_coupon_can_be_used(row: dict[str, str]) -> None:
     terms = terms_of("amount", "1", threshold_fen=number(row["over"]), scope=scope_of(row["scope"]))
     day = shop_time("2026-11-20 00:00")
     coupon = held(1, terms, usable_from=day, expires_at=day + timedelta(days=1))
-    why = rule.unusable(coupon, lines_of("A 1 × 6,000, B 1 × 3,000"), now=shop_time(row["at"]))
+    why = use_rule.unusable(coupon, lines_of("A 1 × 6,000, B 1 × 3,000"), now=shop_time(row["at"]))
     if row["answer"] == "ok":
         assert why is None
     else:
@@ -157,14 +161,14 @@ def test_whether_a_coupon_can_be_used(row: dict[str, str]) -> None:
 
 def test_a_coupon_on_another_order_is_not_available() -> None:
     coupon = held(1, terms_of("amount", "1"), available=False)
-    why = rule.unusable(coupon, lines_of("A 1 × 1"), now=NOON - timedelta(days=1))
-    assert why == rule.Unusable(reason=rule.UnusableReason.NOT_AVAILABLE)
+    why = use_rule.unusable(coupon, lines_of("A 1 × 1"), now=NOON - timedelta(days=1))
+    assert why == use_rule.Unusable(reason=rule.UnusableReason.NOT_AVAILABLE)
 
 
 @pytest.mark.parametrize("row", worked("coupon.md", "Example: what a coupon takes off"), ids=str)
 def test_what_a_coupon_takes_off(row: dict[str, str]) -> None:
     terms = terms_of(row["kind"], row["value"], row["cap"], scope=scope_of(row["scope"]))
-    applied = rule.apply_coupons([held(1, terms)], lines_of(row["lines"]))
+    applied = use_rule.apply_coupons([held(1, terms)], lines_of(row["lines"]))
     assert list(applied[0].shares) == numbers(row["shares"])
     assert applied[0].discount_fen == sum(applied[0].shares)
 
@@ -178,13 +182,13 @@ def test_which_coupons_go_together(row: dict[str, str]) -> None:
 
     one, other = held(1, read(row["one"])), held(2, read(row["other"]))
     together = row["together"] == "yes"
-    assert rule.combinable(one, [other]) is rule.combinable(other, [one]) is together
+    assert use_rule.combinable(one, [other]) is use_rule.combinable(other, [one]) is together
     lines = lines_of("A 1 × 100")
     if together:
-        assert len(rule.admit_coupons([one, other], lines, now=NOON)) == 2
+        assert len(use_rule.admit_coupons([one, other], lines, now=NOON)) == 2
     else:
         with pytest.raises(rule.CouponsNotCombinable) as refused:
-            rule.admit_coupons([one, other], lines, now=NOON)
+            use_rule.admit_coupons([one, other], lines, now=NOON)
         assert set(refused.value.data.values()) == {str(one.id), str(other.id)}
 
 
@@ -195,28 +199,28 @@ def test_an_order_takes_so_many_coupons_of_a_template_and_altogether() -> None:
     lines = lines_of("A 1 × 10,000")
     twice = terms_of("amount", "1", max_per_order=2, **OPEN)
     same = [replace(held(at, twice), template_id=UUID(int=7)) for at in range(1, 4)]
-    assert len(rule.admit_coupons(same[:2], lines, now=NOON)) == 2
+    assert len(use_rule.admit_coupons(same[:2], lines, now=NOON)) == 2
     with pytest.raises(rule.TooManyCoupons) as refused:
-        rule.admit_coupons(same, lines, now=NOON)
+        use_rule.admit_coupons(same, lines, now=NOON)
     assert refused.value.data == {"most": 2}
     many = [held(at, terms_of("amount", "1", **OPEN)) for at in range(1, 7)]
-    assert len(rule.admit_coupons(many[:5], lines, now=NOON)) == 5
+    assert len(use_rule.admit_coupons(many[:5], lines, now=NOON)) == 5
     with pytest.raises(rule.TooManyCoupons) as refused:
-        rule.admit_coupons(many, lines, now=NOON)
+        use_rule.admit_coupons(many, lines, now=NOON)
     assert refused.value.data == {"most": 5}
 
 
 def test_of_two_versions_of_a_template_the_stricter_number_counts() -> None:
     strict = replace(held(1, terms_of("amount", "1", max_per_order=1, **OPEN)), template_id=UUID(int=7))
     loose = replace(held(2, terms_of("amount", "1", max_per_order=2, **OPEN)), template_id=UUID(int=7), version=2)
-    assert not rule.combinable(strict, [loose])
-    assert not rule.combinable(loose, [strict])
+    assert not use_rule.combinable(strict, [loose])
+    assert not use_rule.combinable(loose, [strict])
 
 
 def test_a_coupon_that_finds_nothing_left_is_refused() -> None:
     coupons = [held(at, terms_of("amount", "100", **OPEN)) for at in (1, 2)]
     with pytest.raises(rule.CouponNotUsable) as refused:
-        rule.admit_coupons(coupons, lines_of("A 1 × 100"), now=NOON)
+        use_rule.admit_coupons(coupons, lines_of("A 1 × 100"), now=NOON)
     assert refused.value.data == {"coupon_id": str(coupons[1].id), "reason": "nothing_left", "missing": None}
 
 
@@ -229,7 +233,7 @@ def test_coupons_apply_in_their_own_order_whatever_order_they_come_in() -> None:
     lines = lines_of("A 1 × 2,000, B 1 × 3,000")
     wanted = [(exchange.id, 3_000), (amount.id, 1_000), (percent.id, 500)]
     for given_in in ([exchange, amount, percent], [percent, exchange, amount], [amount, percent, exchange]):
-        applied = rule.admit_coupons(given_in, lines, now=NOON)
+        applied = use_rule.admit_coupons(given_in, lines, now=NOON)
         assert [(one.coupon_id, one.discount_fen) for one in applied] == wanted
 
 
@@ -243,7 +247,7 @@ def test_a_coupon_is_issued_within_its_time_and_the_members_limits() -> None:
         offer: TemplateOffer = OFFER, *, had: int = 0, today: int = 0, now: datetime = NOON
     ) -> type[Refusal] | None:
         try:
-            rule.admit_issue(terms, offer, had_count=had, had_today=today, now=now, zone=SHANGHAI)
+            issue_rule.admit_issue(terms, offer, had_count=had, had_today=today, now=now, zone=SHANGHAI)
         except Refusal as refusal:
             return type(refusal)
         return None
@@ -259,16 +263,16 @@ def test_a_coupon_is_issued_within_its_time_and_the_members_limits() -> None:
 def test_a_coupon_whose_days_are_over_is_not_issued() -> None:
     terms = CouponTerms(kind=CouponKind.AMOUNT, amount_fen=1, valid_until=date(2026, 11, 19))
     with pytest.raises(rule.CouponNotOffered):
-        rule.admit_issue(terms, OFFER, had_count=0, had_today=0, now=NOON, zone=SHANGHAI)
+        issue_rule.admit_issue(terms, OFFER, had_count=0, had_today=0, now=NOON, zone=SHANGHAI)
 
 
 def test_a_window_has_length_and_a_kind_stays() -> None:
-    rule.admit_window(opens_at=NOON, closes_at=None)
+    issue_rule.admit_window(opens_at=NOON, closes_at=None)
     with pytest.raises(ProgrammeInvalid):
-        rule.admit_window(opens_at=NOON, closes_at=NOON)
-    rule.admit_same_kind(terms_of("amount", "1"), terms_of("amount", "2"))
+        issue_rule.admit_window(opens_at=NOON, closes_at=NOON)
+    issue_rule.admit_same_kind(terms_of("amount", "1"), terms_of("amount", "2"))
     with pytest.raises(ProgrammeInvalid):
-        rule.admit_same_kind(terms_of("amount", "1"), terms_of("exchange"))
+        issue_rule.admit_same_kind(terms_of("amount", "1"), terms_of("exchange"))
 
 
 @given(
@@ -279,7 +283,7 @@ def test_a_window_has_length_and_a_kind_stays() -> None:
 def test_no_line_gives_more_than_it_costs_and_shares_add_up(kinds: list[str], value: int, prices: list[int]) -> None:
     lines = [CouponLine(product_id=TEA, unit_price_fen=price, payable_fen=price) for price in prices]
     coupons = [held(at, terms_of(kind, str(value))) for at, kind in enumerate(kinds, start=1)]
-    applied = rule.apply_coupons(coupons, lines)
+    applied = use_rule.apply_coupons(coupons, lines)
     for at, price in enumerate(prices):
         assert 0 <= sum(one.shares[at] for one in applied) <= price
     assert all(one.discount_fen == sum(one.shares) for one in applied)

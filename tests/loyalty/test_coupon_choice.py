@@ -6,19 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.coupon import (
-    MAX_COUPONS_PER_ORDER,
-    CouponKind,
-    CouponLine,
-    CouponTerms,
-    HeldCoupon,
-    Scope,
-    UnusableReason,
-    apply_coupons,
-    combinable,
-    unusable,
-)
+from loyalty.coupon import MAX_COUPONS_PER_ORDER, CouponKind, CouponTerms, Scope, UnusableReason
 from loyalty.coupon_choice import Verdict, best_plan, rank
+from loyalty.coupon_use import CouponLine, HeldCoupon, apply_coupons, combinable, unusable
 from tests.loyalty.worked_examples import number, worked
 
 NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty import points, pricing
-from loyalty.coupon import AppliedCoupon, CouponKind, CouponTerms, HeldCoupon, Scope, admit_coupons
+from loyalty.coupon import CouponKind, CouponTerms, Scope
+from loyalty.coupon_use import AppliedCoupon, HeldCoupon, admit_coupons
 from loyalty.pricing import PriceLine, PriceSource, PriceStep, TierTerms
 from tests.loyalty.worked_examples import number, numbers, worked
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from jobs.worker import run_due
-from loyalty.catalogue import CatalogueInvalid, MediaUrlInvalid, SkuNotFound
+from loyalty.catalogue import CatalogueInvalid, MediaUrlInvalid, SkuNotFound, StockKind
 from loyalty.coupon import CouponNotOffered, CouponsGone, CouponState, CouponTemplateNotFound
 from loyalty.idempotency import KeyReused
 from loyalty.order import OrderAmountTooLarge, OrderKind, OrderLine, OrderState, OrderStateRefused, OutOfStock
@@ -623,17 +623,17 @@ async def test_what_changes_no_terms_is_no_version(deps: Deps) -> None:
 async def test_an_exchange_meets_the_terms_in_force_when_it_is_written(deps: Deps) -> None:
     member_id, item = await rich(deps), await make_item(deps)
     one = await exchange(deps, member_id, item)
-    taken = await MallExchange.get(order_id=one.id)
     await changed(deps, item, terms={"points": 600})
     with pytest.raises(Conflict):
         async with transaction(member_id):
-            await mall_exchange.hold(taken, version=1, now=deps.clock.now())
+            await mall_exchange.shift(StockKind.HOLD, one.id, one.id, deps.clock.now())
+    other = await exchange(deps, member_id, item)
     boss = await make_operator(deps)
     await points_mall.hide(deps, operator_id=boss.id, item_id=item.id, idempotency_key=a_key())
     with pytest.raises(Conflict):
         async with transaction(member_id):
-            await mall_exchange.hold(taken, version=2, now=deps.clock.now())
-    assert await counted(item) == (9, 1, 500)
+            await mall_exchange.shift(StockKind.HOLD, other.id, other.id, deps.clock.now())
+    assert await counted(item) == (8, 2, 1_100)
 
 
 async def test_a_coupon_without_its_template_stays_a_draft(deps: Deps) -> None:
