@@ -11,21 +11,14 @@ from uuid import UUID
 import orjson
 
 from loyalty import coupon as rule
-from loyalty.coupon import (
-    AppliedCoupon,
-    CouponEventKind,
-    CouponNotFound,
-    CouponNotUsable,
-    CouponState,
-    CouponTerms,
-    HeldCoupon,
-    UnusableReason,
-)
+from loyalty.coupon import CouponEventKind, CouponNotFound, CouponNotUsable, CouponState, CouponTerms, UnusableReason
+from loyalty.coupon_use import AppliedCoupon, HeldCoupon
 from models.coupon import Coupon, OrderCoupon
 from models.engine import changed, in_transaction, rows
 from models.ids import new_id
 from models.order import Order
 from resolvers.coupon_issue import give_up, tell
+from resolvers.deps import Deps
 
 MOST_WEIGHED = 200
 """So many of a member's coupons are weighed up for a cart, those that end soonest first."""
@@ -71,11 +64,8 @@ def _read(row: dict[str, Any]) -> HeldCoupon:
     )
 
 
-async def reserve(order: Order, applied: Sequence[AppliedCoupon], now: datetime) -> None:
-    """Reserve the coupons that a new order was priced with.
-
-    Raises: CouponNotUsable: one of them is not free any more.
-    """
+async def write(order: Order, applied: Sequence[AppliedCoupon], now: datetime) -> None:
+    """Write down what each coupon takes off a new order, before the order holds them."""
     if not applied:
         return
     await OrderCoupon.bulk_create(
@@ -90,13 +80,12 @@ async def reserve(order: Order, applied: Sequence[AppliedCoupon], now: datetime)
             for one in applied
         ]
     )
-    await _reserve(order, [one.coupon_id for one in applied], now)
 
 
-async def reserve_again(order: Order, now: datetime) -> None:
-    """Reserve what a closed order had given back, because its money came after all; being over does not matter then.
+async def hold(_: Deps, order: Order, __: UUID, now: datetime) -> None:
+    """Reserve the order's coupons. Being over does not matter when late money revives it.
 
-    Raises: CouponNotUsable: one of them is used elsewhere, or has expired.
+    Raises: CouponNotUsable: one of them is not free, or has expired.
     """
     await _reserve(order, await coupon_ids(order), now)
 
@@ -124,7 +113,7 @@ async def _reserve(order: Order, wanted: Sequence[UUID], now: datetime) -> None:
     await tell(list(wanted), CouponEventKind.RESERVED, now, order_id=order.id)
 
 
-async def use(order: Order, now: datetime) -> None:
+async def post(_: Deps, order: Order, now: datetime) -> None:
     """The order is paid: its coupons are used."""
     wanted = await coupon_ids(order)
     if not wanted:
@@ -137,14 +126,14 @@ async def use(order: Order, now: datetime) -> None:
     await tell(wanted, CouponEventKind.USED, now, order_id=order.id)
 
 
-async def release(order: Order, *, now: datetime, zone: tzinfo) -> None:
+async def release(deps: Deps, order: Order, now: datetime) -> None:
     """The order is closed: its coupons are free again. What ended meanwhile is good for some more days, once."""
-    await _give_back(order, CouponState.RESERVED, CouponEventKind.RELEASED, now=now, zone=zone)
+    await _give_back(order, CouponState.RESERVED, CouponEventKind.RELEASED, now=now, zone=deps.zone)
 
 
-async def give_back(order: Order, *, now: datetime, zone: tzinfo) -> None:
+async def give_back(deps: Deps, order: Order, now: datetime) -> None:
     """The order is refunded: its coupons are free again, what ended meanwhile for some more days."""
-    await _give_back(order, CouponState.USED, CouponEventKind.RETURNED, now=now, zone=zone)
+    await _give_back(order, CouponState.USED, CouponEventKind.RETURNED, now=now, zone=deps.zone)
 
 
 async def _give_back(order: Order, state: CouponState, kind: CouponEventKind, *, now: datetime, zone: tzinfo) -> None:

@@ -40,29 +40,19 @@ SELECT id FROM shifted
 """
 
 
-async def hold(exchange: MallExchange, *, version: int, now: datetime) -> None:
-    """Take the pieces of a new exchange, if the item is still published under these terms.
-
-    Raises:
-        OutOfStock: fewer are left.
-        Conflict: an operator was faster; run again, the verb meets the new terms.
-    """
-    await _shift(StockKind.HOLD, exchange.order_id, exchange, now, version=version)
-
-
 async def shift(kind: StockKind, cause_id: UUID, order_id: UUID, now: datetime) -> None:
-    """Hold anew, release or return the pieces of an exchange, whatever has become of the item since.
+    """Hold, release or return the pieces of an exchange.
+
+    A new exchange, whose cause is the order itself, meets the item published and under the terms it was priced with; a
+    revived one comes whatever has become of the item since.
 
     Raises:
         OutOfStock: fewer are left than are to be held.
+        Conflict: an operator was faster; run again, the verb meets the new terms.
     """
-    await _shift(kind, cause_id, await MallExchange.get(order_id=order_id), now, version=None)
-
-
-async def _shift(
-    kind: StockKind, cause_id: UUID, exchange: MallExchange, now: datetime, *, version: int | None
-) -> None:
     assert in_transaction(), "an item's stock moves together with its cause"
+    exchange = await MallExchange.get(order_id=order_id).select_related("version")
+    version = exchange.version.version if kind is StockKind.HOLD and cause_id == order_id else None
     sign = -1 if kind is StockKind.HOLD else 1
     amount, points = sign * exchange.quantity, -sign * exchange.points
     shifted = await rows(_SHIFT, [exchange.item_id, amount, points, new_id(now), kind, cause_id, now, version])

@@ -10,9 +10,9 @@ from uuid import UUID
 import structlog
 
 from loyalty import order as rule
-from loyalty.catalogue import StockKind
-from loyalty.coupon import AppliedCoupon, CouponChoiceUnclear, CouponLine, admit_coupons
+from loyalty.coupon import CouponChoiceUnclear
 from loyalty.coupon_choice import Plan, best_plan
+from loyalty.coupon_use import AppliedCoupon, CouponLine, admit_coupons
 from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState, SkuTerms
 from loyalty.payment import AttemptState
 from loyalty.points_lot import available
@@ -20,13 +20,11 @@ from loyalty.pricing import PriceLine, Quote, TierTerms, coupon_lines, price
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
-from resolvers import coupon_hold, payment, points, stock
+from resolvers import coupon_hold, order_hold, payment
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
 from resolvers.order_row import note, owned, step
-from resolvers.order_stock import shift
 from resolvers.order_write import LineOf, PlacedUnder, placed_under, write_order
-from resolvers.programme import version as programme_version
 from resolvers.replay import remember, replayed
 from resolvers.settlement import book
 from wechat.errors import OrderNotExist, OrderPaid, WeChatError
@@ -213,11 +211,7 @@ async def place(
             remark=remark,
             now=now,
         )
-        await coupon_hold.reserve(order, quote.coupons, now)
-        if quote.points_used:
-            await points.hold(member_id, amount=quote.points_used, cause_kind="order", cause_id=order.id, now=now)
-        if quote.payable_fen == 0:
-            await book(deps, order, paid_fen=0, now=now)
+        await coupon_hold.write(order, quote.coupons, now)
         await remember(
             member_id,
             key=idempotency_key,
@@ -226,7 +220,9 @@ async def place(
             result={"order_id": str(order.id)},
             now=now,
         )
-        await stock.move(StockKind.HOLD, order.id, {line.sku_id: -line.quantity for line in basket.lines}, now)
+        await order_hold.hold(deps, order, order.id, now)
+        if quote.payable_fen == 0:
+            await book(deps, order, paid_fen=0, now=now)
         return order
 
 
@@ -321,10 +317,7 @@ async def _finish_closing(deps: Deps, order_id: UUID, member_id: UUID, attempt_i
             [list(attempt_ids), AttemptState.CLOSED],
         )
         await note(order_id, "closed", now)
-        programme = await programme_version("points", order.points_version_id)
-        await points.release(cause_kind="order", cause_id=order_id, now=now, programme=programme)
-        await coupon_hold.release(order, now=now, zone=deps.zone)
-        await shift(StockKind.RELEASE, order_id, order, now)
+        await order_hold.release(deps, order, now)
 
 
 async def due_to_close(now: datetime, limit: int) -> list[tuple[UUID, UUID]]:

@@ -8,15 +8,30 @@ from loyalty.order import OrderKind, PurchaseLimitReached
 from models.engine import rows
 from models.order import Order
 from resolvers import mall_exchange, stock
+from resolvers.deps import Deps
 from resolvers.order_row import quantities
 
 
-async def shift(kind: StockKind, cause_id: UUID, order: Order, now: datetime) -> None:
-    """Hold, release or return all of it, inside the caller's transaction and as its last statements.
+async def hold(_: Deps, order: Order, cause_id: UUID, now: datetime) -> None:
+    """Take the order's pieces. Raises: OutOfStock: there are less."""
+    await _shift(StockKind.HOLD, cause_id, order, now)
 
-    Raises:
-        OutOfStock: there is less than is to be held.
-    """
+
+async def post(_: Deps, __: Order, ___: datetime) -> None:
+    """What was taken stays taken."""
+
+
+async def release(_: Deps, order: Order, now: datetime) -> None:
+    """Put the pieces of a closed order back."""
+    await _shift(StockKind.RELEASE, order.id, order, now)
+
+
+async def give_back(_: Deps, order: Order, now: datetime) -> None:
+    """Put the pieces of a refunded order back."""
+    await _shift(StockKind.RETURN, order.id, order, now)
+
+
+async def _shift(kind: StockKind, cause_id: UUID, order: Order, now: datetime) -> None:
     if order.kind == OrderKind.MALL:
         await mall_exchange.shift(kind, cause_id, order.id, now)
     sign = -1 if kind is StockKind.HOLD else 1

@@ -32,7 +32,7 @@ from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.order import Order
 from models.points_mall import MallExchange, MallItem, MallItemVersion, MallStockEntry
-from resolvers import mall_exchange, points, stock
+from resolvers import mall_exchange, order_hold
 from resolvers.audit import record
 from resolvers.catalogue import differences, told
 from resolvers.deps import Deps
@@ -181,7 +181,7 @@ async def exchange(
             remark="",
             now=now,
         )
-        exchanged = await MallExchange.create(
+        await MallExchange.create(
             id=new_id(now),
             order_id=order.id,
             member_id=member_id,
@@ -190,14 +190,11 @@ async def exchange(
             quantity=quantity,
             points=quote.points_used,
         )
-        await points.hold(member_id, amount=quote.points_used, cause_kind="order", cause_id=order.id, now=now)
-        if quote.payable_fen == 0:
-            await book(deps, order, paid_fen=0, now=now)
         result = {"order_id": str(order.id)}
         await remember(member_id, key=key, operation=operation, content=content, result=result, now=now)
-        await mall_exchange.hold(exchanged, version=item.version, now=now)
-        if sku is not None:
-            await stock.move(StockKind.HOLD, order.id, {sku.id: -quantity}, now)
+        await order_hold.hold(deps, order, order.id, now)
+        if quote.payable_fen == 0:
+            await book(deps, order, paid_fen=0, now=now)
         return order
 
 

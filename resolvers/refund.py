@@ -5,7 +5,6 @@ from uuid import UUID
 
 import structlog
 
-from loyalty.catalogue import StockKind
 from loyalty.order import OrderNotFound, OrderState
 from loyalty.payment import PaymentOutcome, RefundCause, RefundState, admit_refund_reason
 from loyalty.points import ClawBackMode
@@ -15,7 +14,7 @@ from models.engine import changed, retried, rows, transaction
 from models.ids import new_id
 from models.order import Order
 from models.payment import Payment, Refund
-from resolvers import coupon_hold, points
+from resolvers import order_hold, points
 from resolvers.audit import record
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
@@ -23,7 +22,6 @@ from resolvers.growth import reverse_growth
 from resolvers.mall_exchange import take_back
 from resolvers.operator import lock_operator
 from resolvers.order_row import note, step
-from resolvers.order_stock import shift
 from resolvers.programme import tier_table, version
 from resolvers.referral_reward import order_refunded
 from resolvers.replay import remember, replayed
@@ -279,17 +277,7 @@ async def _undo(deps: Deps, order: Order, now: datetime) -> None:
     await step(order, OrderState.REFUNDED, refunded_at=now)
     await note(order.id, "refunded", now, amount_fen=order.payable_fen)
     programme = await version("points", order.points_version_id)
-    if order.points_used:
-        await points.return_spent(
-            order.member_id,
-            cause_kind="order",
-            cause_id=order.id,
-            amount=order.points_used,
-            key=f"order:{order.id}:return",
-            now=now,
-            programme=programme,
-        )
-    await coupon_hold.give_back(order, now=now, zone=deps.zone)
+    await order_hold.give_back_own(deps, order, now)
     earned = await points.left_of_earned(order.member_id, cause_kind="order", cause_id=order.id, now=now)
     if earned:
         # The money is back already, so a programme that blocks can only write down what is missing.
@@ -309,7 +297,7 @@ async def _undo(deps: Deps, order: Order, now: datetime) -> None:
         order.member_id, cause_id=order.id, key=f"order:{order.id}:growth_back", now=now, zone=deps.zone, table=table
     )
     await order_refunded(order, now=now)
-    await shift(StockKind.RETURN, order.id, order, now)
+    await order_hold.give_back_shared(deps, order, now)
 
 
 async def claim_due(deps: Deps, limit: int) -> list[UUID]:

@@ -7,7 +7,6 @@ from datetime import datetime
 from uuid import UUID
 
 from loyalty import points as points_rule
-from loyalty.catalogue import StockKind
 from loyalty.coupon import CouponNotOffered, CouponNotUsable
 from loyalty.order import OrderState, OutOfStock, PurchaseLimitReached
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
@@ -15,12 +14,12 @@ from loyalty.points_mall import MallLimitReached
 from loyalty.tier import GrowthEntryKind, TierNotFound, TierTable, TierTrialRefused, growth_for
 from models.engine import savepoint
 from models.order import Order
-from resolvers import coupon_hold, points
+from resolvers import order_hold, points
 from resolvers.deps import Deps
 from resolvers.growth import grow
 from resolvers.mall_exchange import admit_revival, deliver
 from resolvers.order_row import note, step
-from resolvers.order_stock import admit_again, shift
+from resolvers.order_stock import admit_again
 from resolvers.programme import InForce, tier_table, version
 from resolvers.referral_reward import order_settled
 
@@ -30,8 +29,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
     await step(order, OrderState.PAID, paid_at=now, close_due_at=None, closed_at=None)
     await note(order.id, "paid", now, paid_fen=paid_fen)
     programme: InForce[PointsProgramme] = await version("points", order.points_version_id)
-    await points.post(cause_kind="order", cause_id=order.id, now=now, version_id=programme.version_id)
-    await coupon_hold.use(order, now)
+    await order_hold.post_own(deps, order, now)
     earned = points_rule.earn(programme.rules, paid_fen=paid_fen, multiplier_bp=order.points_multiplier_bp)
     earned = await points.within_caps(order.member_id, programme.rules, earned, now=now, zone=deps.zone)
     if earned:
@@ -61,6 +59,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
     )
     await deliver(order, now=now, zone=deps.zone)
     await order_settled(order, paid_fen=paid_fen, now=now)
+    await order_hold.post_shared(deps, order, now)
 
 
 async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, now: datetime) -> bool:
@@ -72,14 +71,9 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
         async with savepoint():
             await admit_again(order)
             await admit_revival(order, now)
-            if order.points_used:
-                await points.hold(
-                    order.member_id, amount=order.points_used, cause_kind="order", cause_id=order.id, now=now
-                )
-            await coupon_hold.reserve_again(order, now)
             await note(order.id, "revived", now)
+            await order_hold.hold(deps, order, payment_id, now)
             await book(deps, order, paid_fen=paid_fen, now=now)
-            await shift(StockKind.HOLD, payment_id, order, now)
     except (
         OutOfStock,
         PurchaseLimitReached,
