@@ -41,7 +41,8 @@ class PriceLine:
     """One line before pricing; prices are fen for one unit. ``member_price_fen`` None: the SKU has none.
 
     ``activity_price_fen`` is what an activity asks for each of its pieces, such as a flash sale or a group-buy, and
-    ``activity_code`` names it; None: the line is in no activity. ``product_id`` and ``category_ids`` (its category and the one above) say which coupons are for it.
+    ``activity_code`` names it; None: the line is in no activity. ``product_id`` and ``category_ids`` (its category and
+    the one above) say which coupons are for it.
     """
 
     sku_id: UUID

@@ -11,8 +11,8 @@ from models.base import Row, reference
 class Order(Row):
     """One purchase. All amounts in fen, frozen when it is placed; ``payable_fen`` is what WeChat Pay shall collect.
 
-    ``goods_fen = discount_fen + coupon_fen + points_fen + payable_fen`` over the whole order and over each of its
-    lines. ``kind`` is a ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in
+    ``goods_fen + shipping_fen = discount_fen + promotion_fen + coupon_fen + points_fen + payable_fen``; each line adds
+    up likewise, without shipping. ``coupon_fen`` counts ``shipping_coupon_fen`` in. ``kind`` is a ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in
     fen.
     """
 
@@ -23,7 +23,10 @@ class Order(Row):
     state = fields.CharField(max_length=16)
     goods_fen = fields.BigIntField()
     discount_fen = fields.BigIntField()
+    promotion_fen = fields.BigIntField(default=0)
     coupon_fen = fields.BigIntField(default=0)
+    shipping_fen = fields.BigIntField(default=0)
+    shipping_coupon_fen = fields.BigIntField(default=0)
     points_used = fields.BigIntField()
     points_fen = fields.BigIntField()
     payable_fen = fields.BigIntField()
@@ -62,6 +65,7 @@ class OrderLine(Row):
     unit_price_fen = fields.BigIntField()
     goods_fen = fields.BigIntField()
     discount_fen = fields.BigIntField()
+    promotion_fen = fields.BigIntField(default=0)
     coupon_fen = fields.BigIntField(default=0)
     points_fen = fields.BigIntField()
     payable_fen = fields.BigIntField()

@@ -52,6 +52,7 @@ describe(
     "Which price a unit is sold at: the lowest that applies.",
     {
         PriceSource.LIST: "The list price.",
+        PriceSource.ACTIVITY: "What an activity asks, such as a flash sale or a group-buy.",
         PriceSource.MEMBER: "The SKU's member price.",
         PriceSource.TIER: "The list price less the tier's discount.",
     },
@@ -61,10 +62,12 @@ describe(
     "A step of the price, in the order in which they apply.",
     {
         PriceStep.LIST: "The goods at list price.",
+        PriceStep.ACTIVITY: "What the price of an activity takes off.",
         PriceStep.MEMBER: "What member prices take off.",
         PriceStep.TIER: "What the tier's discount takes off.",
         PriceStep.COUPON: "What a coupon takes off.",
         PriceStep.POINTS: "What points take off.",
+        PriceStep.SHIPPING: "The shipping fee; 0 with the reason when it is free.",
     },
 )
 
@@ -74,13 +77,15 @@ class PriceExplanation:
     """One line of the explanation."""
 
     step: PriceStep = strawberry.field(description="Which step.")
-    amount: Fen = strawberry.field(description="What it adds (the first) or takes off (negative), in fen.")
-    code: str | None = strawberry.field(description="The tier's code for the tier step, the template's for a coupon.")
+    amount: Fen = strawberry.field(description="What it adds (goods, shipping) or takes off (negative), in fen.")
+    code: str | None = strawberry.field(
+        description="The code of the activity, the tier or the coupon's template; of free shipping, its reason."
+    )
 
 
 @strawberry.type(description="One SKU or mall item of an order, with names and prices as they were when it was placed.")
 class OrderLine:
-    """One line; ``goods = discount + couponAmount + pointsAmount + payable``."""
+    """One line; ``goods = discount + promotionAmount + couponAmount + pointsAmount + payable``."""
 
     sku_id: UUID | None = strawberry.field(description="The SKU; null for a mall item that is no SKU.")
     product_title: str = strawberry.field(description="The product's title, or the mall item's.")
@@ -90,6 +95,9 @@ class OrderLine:
     unit_price: Fen = strawberry.field(description="Price of one piece after member price or tier discount, in fen.")
     goods: Fen = strawberry.field(description="List price times quantity, in fen.")
     discount: Fen = strawberry.field(description="What prices and tier took off this line, in fen.")
+    promotion_amount: Fen = strawberry.field(
+        description="This line's share of what N-for-M and amount-off promotions took off, in fen."
+    )
     coupon_amount: Fen = strawberry.field(description="This line's share of what coupons took off, in fen.")
     points_amount: Fen = strawberry.field(description="This line's share of what points paid, in fen.")
     payable: Fen = strawberry.field(description="This line's share of the money to pay, in fen.")
@@ -105,6 +113,7 @@ class OrderLine:
             unit_price=Fen(row.unit_price_fen),
             goods=Fen(row.goods_fen),
             discount=Fen(row.discount_fen),
+            promotion_amount=Fen(row.promotion_fen),
             coupon_amount=Fen(row.coupon_fen),
             points_amount=Fen(row.points_fen),
             payable=Fen(row.payable_fen),
@@ -141,7 +150,8 @@ class MallExchange:
 
 
 @strawberry.type(
-    description="An order. All amounts are frozen when it is placed: goods = discount + coupons + points + payable."
+    description="An order. All amounts are frozen when it is placed: "
+    "goods + shipping = discount + promotions + coupons + points + payable."
 )
 class Order:
     """One order."""
@@ -151,8 +161,13 @@ class Order:
     kind: OrderKind = strawberry.field(description="What it is of.")
     state: OrderState = strawberry.field(description="Where it stands.")
     goods: Fen = strawberry.field(description="The goods at list price, in fen.")
-    discount: Fen = strawberry.field(description="What member prices and the tier took off, in fen.")
-    coupon_amount: Fen = strawberry.field(description="What coupons took off, in fen.")
+    discount: Fen = strawberry.field(description="What lower prices of single pieces took off, in fen.")
+    promotion_amount: Fen = strawberry.field(description="What N-for-M and amount-off promotions took off, in fen.")
+    coupon_amount: Fen = strawberry.field(description="What coupons took off, the one for shipping counted in, in fen.")
+    shipping: Fen = strawberry.field(description="The shipping fee before a coupon for it, in fen.")
+    shipping_coupon_amount: Fen = strawberry.field(
+        description="What a coupon took off the shipping fee, in fen; part of `couponAmount`."
+    )
     points_used: Points = strawberry.field(description="Points used on it.")
     points_amount: Fen = strawberry.field(description="What these points paid, in fen.")
     payable: Fen = strawberry.field(description="The money to pay or paid, in fen. 0: paid with points alone.")
@@ -195,7 +210,10 @@ def order_fields(row: OrderRow) -> dict[str, Any]:
         "state": OrderState(row.state),
         "goods": Fen(row.goods_fen),
         "discount": Fen(row.discount_fen),
+        "promotion_amount": Fen(row.promotion_fen),
         "coupon_amount": Fen(row.coupon_fen),
+        "shipping": Fen(row.shipping_fen),
+        "shipping_coupon_amount": Fen(row.shipping_coupon_fen),
         "points_used": Points(row.points_used),
         "points_amount": Fen(row.points_fen),
         "payable": Fen(row.payable_fen),
@@ -217,8 +235,13 @@ class OrderQuote:
     """A preview."""
 
     goods: Fen = strawberry.field(description="The goods at list price, in fen.")
-    discount: Fen = strawberry.field(description="What member prices and the tier take off, in fen.")
+    discount: Fen = strawberry.field(description="What lower prices of single pieces take off, in fen.")
+    promotion_amount: Fen = strawberry.field(description="What N-for-M and amount-off promotions take off, in fen.")
     coupon_amount: Fen = strawberry.field(description="What coupons take off, in fen.")
+    shipping: Fen = strawberry.field(description="The shipping fee before a coupon for it, in fen.")
+    shipping_coupon_amount: Fen = strawberry.field(
+        description="What a coupon takes off the shipping fee, in fen; part of `couponAmount`."
+    )
     coupon_ids: list[UUID] = strawberry.field(
         description="The coupons it would use; send them as `couponIds` to have the same ones."
     )
@@ -233,7 +256,10 @@ class OrderQuote:
         return cls(
             goods=Fen(quote.goods_fen),
             discount=Fen(quote.discount_fen),
+            promotion_amount=Fen(quote.promotion_fen),
             coupon_amount=Fen(quote.coupon_fen),
+            shipping=Fen(quote.shipping_fen),
+            shipping_coupon_amount=Fen(quote.shipping_coupon_fen),
             coupon_ids=[one.coupon_id for one in quote.coupons],
             points_used=Points(quote.points_used),
             points_amount=Fen(quote.points_fen),

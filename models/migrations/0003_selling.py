@@ -236,6 +236,26 @@ class Migration(migrations.Migration):
                 "table_description": "Where a member stands. ``growth_value`` is the sum of the growth entries, ``seq`` their count.",
             },
         ),
+        ops.AddField(
+            model_name="Order",
+            name="promotion_fen",
+            field=fields.BigIntField(default=0),
+        ),
+        ops.AddField(
+            model_name="Order",
+            name="shipping_coupon_fen",
+            field=fields.BigIntField(default=0),
+        ),
+        ops.AddField(
+            model_name="Order",
+            name="shipping_fen",
+            field=fields.BigIntField(default=0),
+        ),
+        ops.AddField(
+            model_name="OrderLine",
+            name="promotion_fen",
+            field=fields.BigIntField(default=0),
+        ),
         ops.AlterModelOptions(
             name="PointsAccount",
             options={

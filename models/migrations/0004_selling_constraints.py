@@ -20,6 +20,22 @@ CHECKS = {
     "cart_line": {"cart_line_of_something": "quantity BETWEEN 1 AND 999"},
 }
 
+REPLACED = {
+    "shop_order": {
+        "shop_order_adds_up": "goods_fen + shipping_fen "
+        "= discount_fen + promotion_fen + coupon_fen + points_fen + payable_fen",
+        "shop_order_amounts_not_negative": "least(goods_fen, discount_fen, promotion_fen, coupon_fen, "
+        "shipping_coupon_fen, points_used, points_fen, payable_fen) >= 0 "
+        "AND shipping_coupon_fen <= least(shipping_fen, coupon_fen)",
+    },
+    "order_line": {
+        "order_line_adds_up": "goods_fen = discount_fen + promotion_fen + coupon_fen + points_fen + payable_fen",
+        "order_line_amounts_not_negative": "least(discount_fen, promotion_fen, coupon_fen, points_fen, payable_fen) "
+        ">= 0 AND quantity >= 1",
+    },
+}
+"""Checks that stood before and now count more columns in."""
+
 INDEXES = (
     "CREATE UNIQUE INDEX address_default_once ON address (member_id) WHERE is_default",
     "CREATE UNIQUE INDEX shipping_template_default_once ON shipping_template ((1)) WHERE is_default",
@@ -29,6 +45,11 @@ INDEXES = (
 
 def statements() -> list[str]:
     """All of it, in order."""
+    replaced = [
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} CHECK ({rule})"
+        for table, rules in REPLACED.items()
+        for name, rule in rules.items()
+    ]
     checks = [
         f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({rule})"
         for table, rules in CHECKS.items()
@@ -39,7 +60,7 @@ def statements() -> list[str]:
         "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
         for table in APPEND_ONLY
     ]
-    return [*checks, *INDEXES, *triggers]
+    return [*replaced, *checks, *INDEXES, *triggers]
 
 
 class Migration(migrations.Migration):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from loyalty import points, pricing
 from loyalty.coupon import CouponKind, CouponTerms, Scope
 from loyalty.coupon_use import AppliedCoupon, HeldCoupon, admit_coupons
-from loyalty.pricing import PriceLine, PriceSource, PriceStep, TierTerms
+from loyalty.pricing import PriceLine, PriceSource, PriceStep, ShippingQuote, TierTerms
 from tests.loyalty.worked_examples import number, numbers, worked
 
 PROGRAMME = points.PointsProgramme.parse({})
@@ -63,6 +63,7 @@ def test_units_cost_what_the_page_says() -> None:
     for row in worked("pricing.md", "Example: the price of a unit"):
         costs, source = pricing.unit_price(
             list_price_fen=number(row["list"]),
+            activity_price_fen=number(row["activity price"]) or None,
             member_price_fen=number(row["member price"]) or None,
             tier=tier(row["tier discount in bp"]),
         )
@@ -158,6 +159,30 @@ def test_a_line_refunded_in_any_pieces_gives_back_exactly_what_it_took(
         ]
         refunded += refunding
     assert tuple(back) == took
+
+
+def test_shipping_is_added_as_the_page_says() -> None:
+    line = PriceLine(
+        sku_id=UUID(int=1), quantity=2, list_price_fen=5_000, activity_price_fen=4_000, activity_code="flash_1"
+    )
+    for row in worked("pricing.md", "Example: an order with shipping"):
+        off = number(row["coupon on shipping"])
+        coupon = AppliedCoupon(coupon_id=UUID(int=2), template_code="post", discount_fen=off, shares=(0,))
+        quote = pricing.price(
+            [line],
+            coupons=[coupon] if off else [],
+            shipping=ShippingQuote(
+                fee_fen=number(row["shipping fee"]), free_reason=None if row["why free"] == "-" else row["why free"]
+            ),
+        )
+        assert (quote.goods_fen, quote.shipping_fen, quote.coupon_fen, quote.payable_fen) == tuple(
+            number(row[column]) for column in ("goods", "shipping", "coupons", "payable")
+        ), row
+        assert [f"{step.step.value} {step.amount_fen:,}" for step in quote.explain] == (
+            row["explained"].replace(", ", "\n").split("\n")
+        ), row
+        assert quote.goods_fen + quote.shipping_fen == quote.discount_fen + quote.coupon_fen + quote.payable_fen
+        assert quote.shipping_coupon_fen == off
 
 
 def test_only_steps_with_an_effect_are_explained() -> None:
