@@ -1,0 +1,279 @@
+"""What a refund of some pieces of an order gives back and takes back, and the fingerprint of its preview.
+
+Source: docs/rules/after_sale.md
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from loyalty.money import next_share, prorate
+from loyalty.refusal import Refusal
+
+MOST_REFUNDS = 50
+"""So many refunds WeChat takes for one payment."""
+
+
+class RefundLinesInvalid(Refusal):
+    """Not what can be refunded of the order; of the line that is meant ``left`` pieces are left."""
+
+    code = "REFUND_LINES_INVALID"
+    zh = "退款商品或数量有误，剩余可退 {left} 件"
+    en = "These pieces cannot be refunded; {left} are left."
+
+
+class RefundInProgress(Refusal):
+    """Another refund of the order is on its way."""
+
+    code = "REFUND_IN_PROGRESS"
+    zh = "该订单有退款正在处理，请稍后再试"
+    en = "Another refund of this order is on its way."
+
+
+class RefundChanged(Refusal):
+    """The facts are not those of the preview that was confirmed; ``digest`` is the fingerprint of the present one."""
+
+    code = "REFUND_CHANGED"
+    zh = "退款内容已变化，请重新确认"
+    en = "What the refund would do has changed; please confirm it again."
+
+
+class RefundsUsedUp(Refusal):
+    """WeChat takes ``most`` refunds for one payment."""
+
+    code = "REFUNDS_USED_UP"
+    zh = "该笔支付的退款次数已达上限（{most} 次）"
+    en = "A payment can be refunded {most} times at most."
+
+
+class RefundNotStuck(Refusal):
+    """Only a refund that WeChat has closed unpaid is asked for anew."""
+
+    code = "REFUND_NOT_STUCK"
+    zh = "该退款无需重新发起"
+    en = "This refund was not closed by WeChat."
+
+
+class RefundNotWhole(Refusal):
+    """An exchange is refunded whole."""
+
+    code = "REFUND_NOT_WHOLE"
+    zh = "积分兑换订单只能整单退款"
+    en = "An exchange is refunded whole."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaidLine:
+    """A line of a paid order as a refund meets it.
+
+    ``refunded`` pieces have gone back, ``claimed`` are those that this refund may not touch: on their way back, or in
+    open requests. Money and points are those of the whole line.
+    """
+
+    line_id: UUID
+    quantity: int
+    refunded: int = 0
+    claimed: int = 0
+    payable_fen: int
+    points_used: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many pieces may be refunded."""
+        return self.quantity - self.refunded - self.claimed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundedLine:
+    """So many pieces of a line, with the money in fen and the points that were used on them."""
+
+    line_id: UUID
+    quantity: int
+    money_fen: int
+    points_used: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundPart:
+    """A part of an order that is refunded together. ``last``: nothing of the order is left then."""
+
+    lines: tuple[RefundedLine, ...]
+    shipping_fen: int
+    last: bool
+
+    @property
+    def amount_fen(self) -> int:
+        """The money that goes back."""
+        return sum(line.money_fen for line in self.lines) + self.shipping_fen
+
+    @property
+    def points_used(self) -> int:
+        """The points that come back."""
+        return sum(line.points_used for line in self.lines)
+
+    @property
+    def pieces(self) -> dict[UUID, int]:
+        """How many pieces of each line."""
+        return {line.line_id: line.quantity for line in self.lines}
+
+
+def points_by_line(points_used: int, costs: Sequence[int]) -> list[int]:
+    """How the points of an order were shared over its lines when it was priced.
+
+    ``costs`` are what the lines cost before points.
+    """
+    return prorate(points_used, costs)
+
+
+def everything_left(lines: Sequence[PaidLine]) -> dict[UUID, int]:
+    """All pieces that may be refunded, by line."""
+    return {line.line_id: line.left for line in lines if line.left}
+
+
+def shipping_comes_back(*, last: bool, sent: bool, shops_fault: bool) -> bool:
+    """Whether the shipping fee goes back with a refund. ``sent``: something of the order was ever sent."""
+    return last and (shops_fault or not sent)
+
+
+def part_of(
+    lines: Sequence[PaidLine],
+    wanted: Mapping[UUID, int],
+    *,
+    shipping_fen: int = 0,
+    sent: bool = False,
+    shops_fault: bool = False,
+) -> RefundPart:
+    """The part of an order that so many pieces of its lines are.
+
+    ``shipping_fen`` is what was paid for shipping. Money and points are running shares, rounded down, so that all parts
+    of a line together are exactly what it took.
+
+    Raises: RefundLinesInvalid.
+    """
+    known = {line.line_id: line for line in lines}
+    if not wanted:
+        raise RefundLinesInvalid(left=sum(line.left for line in lines), line_id=None)
+    for line_id, quantity in wanted.items():
+        left = known[line_id].left if line_id in known else 0
+        if not 1 <= quantity <= left:
+            raise RefundLinesInvalid(left=left, line_id=str(line_id))
+    parts = tuple(_part_of_line(line, wanted[line.line_id]) for line in lines if line.line_id in wanted)
+    last = all(line.refunded + wanted.get(line.line_id, 0) == line.quantity for line in lines)
+    comes_back = shipping_comes_back(last=last, sent=sent, shops_fault=shops_fault)
+    return RefundPart(lines=parts, shipping_fen=shipping_fen if comes_back else 0, last=last)
+
+
+def _part_of_line(line: PaidLine, quantity: int) -> RefundedLine:
+    def share(total: int) -> int:
+        return next_share(total, done=line.refunded, doing=quantity, whole=line.quantity)
+
+    return RefundedLine(
+        line_id=line.line_id,
+        quantity=quantity,
+        money_fen=share(line.payable_fen),
+        points_used=share(line.points_used),
+    )
+
+
+def stays(earned: int, lines: Sequence[PaidLine], pieces: Mapping[UUID, int]) -> int:
+    """How much of what the order earned belongs to the pieces that stay when ``pieces`` go back as well.
+
+    Each line has its share by what it cost in money, by largest remainder; of that the pieces that are gone have theirs
+    rounded down.
+    """
+    shares = prorate(earned, [line.payable_fen for line in lines])
+    gone = (
+        next_share(share, done=0, doing=line.refunded + pieces.get(line.line_id, 0), whole=line.quantity)
+        for line, share in zip(lines, shares, strict=True)
+    )
+    return earned - sum(gone)
+
+
+def to_take_back(*, stay: int, left: int) -> int:
+    """How much of what an order earned a refund takes back: what is ``left`` of it above what may ``stay``."""
+    assert min(stay, left) >= 0, "neither is ever negative"
+    return max(0, left - stay)
+
+
+# What a refund does, said before it is done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsBack:
+    """Points that come back. ``renewed``: into a new lot that ends after the grace, because the old one ends too soon.
+
+    ``lot_id`` is the lot that they came from.
+    """
+
+    lot_id: UUID
+    amount: int
+    expires_at: datetime | None
+    renewed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponBack:
+    """A coupon that comes back, usable until before ``expires_at``; ``extended`` says that it is longer than before."""
+
+    coupon_id: UUID
+    expires_at: datetime
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockBack:
+    """Pieces that come back to the stock of a SKU."""
+
+    sku_id: UUID
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundEffect:
+    """All that a refund does.
+
+    Of the points that the order earned, ``points_taken`` leave the account, ``points_owed`` become a debt and
+    ``points_forgiven`` are given up, by ``claw_back``, the mode of the programme.
+    """
+
+    cash_fen: int
+    shipping_fen: int
+    points_back: tuple[PointsBack, ...]
+    coupons_back: tuple[CouponBack, ...]
+    claw_back: str
+    points_taken: int
+    points_owed: int
+    points_forgiven: int
+    growth_taken: int
+    tier_before: str
+    tier_after: str
+    stock_back: tuple[StockBack, ...]
+
+    @property
+    def earned_reversed(self) -> int:
+        """How much of what the order earned is settled by this refund."""
+        return self.points_taken + self.points_owed + self.points_forgiven
+
+    def definition(self) -> dict[str, Any]:
+        """The effect as JSON values."""
+        told: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
+        return told
+
+    def digest(self) -> str:
+        """The fingerprint: equal for effects that a member would call the same.
+
+        The end of a grace moves with the clock and does not count.
+        """
+        told = self.definition()
+        for lot in told["points_back"]:
+            if lot["renewed"]:
+                lot["expires_at"] = None
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
