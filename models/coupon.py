@@ -80,6 +80,7 @@ class Coupon(Row):
     can cost at most. ``order_id`` is the order that has reserved or used it, ``reserved_until`` that order's pay
     deadline: it stays reserved until the order is closed, because WeChat may still say that it was paid. ``due_at`` is
     when it expires, while it is issued. ``extended_at`` is when a closed order last gave it more time.
+    ``till_use_id`` is the use at a till that it is used up by, and ``gift_count`` says how often it was given on.
     """
 
     template_id: UUID
@@ -100,6 +101,8 @@ class Coupon(Row):
     order = reference("Order", null=True)
     reserved_until = fields.DatetimeField(null=True)
     extended_at = fields.DatetimeField(null=True)
+    till_use_id: UUID | None = fields.UUIDField(null=True)
+    gift_count = fields.IntField(default=0, db_default=0)
     issued_at = fields.DatetimeField()
     issued_on = fields.DateField()
 
@@ -127,7 +130,7 @@ class CouponEvent(Row):
 
 
 class OrderCoupon(Row):
-    """What a coupon takes off an order, and of each of its lines by position. Never changed (trigger)."""
+    """What a coupon takes off an order: off each line by position, and off its shipping. Never changed (trigger)."""
 
     order_id: UUID
     order = reference("Order")
@@ -135,6 +138,7 @@ class OrderCoupon(Row):
     coupon = reference("Coupon")
     discount_fen = fields.BigIntField()
     shares: Any = fields.JSONField()
+    shipping_fen = fields.BigIntField(default=0, db_default=0)
 
     class Meta:
         table = "order_coupon"

@@ -27,7 +27,12 @@ MODULES = (
     "models.points_action",
     "models.check_in",
     "models.order",
+    "models.fulfilment",
     "models.coupon",
+    "models.coupon_gift",
+    "models.coupon_till",
+    "models.newcomer_pack",
+    "models.price_change",
     "models.payment",
     "models.referral",
     "models.points_mall",
@@ -36,6 +41,7 @@ MODULES = (
     "models.address",
     "models.shipping",
     "models.cart",
+    "models.flash_sale",
     "models.idempotency",
 )
 MIGRATION_LOCK = 7_305_551_200
