@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cache import address as redis_address
+
 JWT_KEY_BYTES = 32
 SEAL_KEY_BYTES = 32
 OWNER_PASSWORD_LENGTH = 12
@@ -187,8 +189,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("write redis://, rediss:// (TLS) or unix:///path/to/socket")
+        if value:
+            redis_address.parse(value.get_secret_value())
         return value
 
     @field_validator("public_url", "wechat_api_base_url", "wechat_pay_base_url", "wecom_base_url")

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import httpx
-from redis import asyncio as aioredis
 
 from cache import engine as valkey
+from cache.client import Client
 from models import engine, postgres
 from models.engine import script
 from resolvers.clock import SetClock
@@ -38,7 +38,7 @@ async def throwaway() -> AsyncIterator[Deps]:
         soft.stop()
 
 
-def _deps(redis: aioredis.Redis, http: httpx.AsyncClient) -> Deps:
+def _deps(redis: Client, http: httpx.AsyncClient) -> Deps:
     nowhere = "http://127.0.0.1:9"
     return Deps(
         clock=SetClock(NOW),

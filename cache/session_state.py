@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from uuid import UUID
 
 import structlog
-from redis import asyncio as aioredis
 from redis.exceptions import OutOfMemoryError
 
+from cache.client import Client
 from cache.outage import OUTAGES
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ def _key(session_id: UUID) -> str:
     return f"session:{session_id}"
 
 
-async def known_state(redis: aioredis.Redis, session_id: UUID) -> bool | None:
+async def known_state(redis: Client, session_id: UUID) -> bool | None:
     """Whether the session is alive; None if that is not known here and the database must be asked."""
     try:
         found = await redis.get(_key(session_id))
@@ -35,7 +35,7 @@ async def known_state(redis: aioredis.Redis, session_id: UUID) -> bool | None:
     return None if found is None else found == LIVE
 
 
-async def saw_alive(redis: aioredis.Redis, session_id: UUID) -> None:
+async def saw_alive(redis: Client, session_id: UUID) -> None:
     """The database says that it is alive. Never overwrites that it ended."""
     try:
         await redis.set(_key(session_id), LIVE, nx=True, ex=LIVE_S)
@@ -43,7 +43,7 @@ async def saw_alive(redis: aioredis.Redis, session_id: UUID) -> None:
         return
 
 
-async def ended(redis: aioredis.Redis, session_ids: Iterable[UUID]) -> None:
+async def ended(redis: Client, session_ids: Iterable[UUID]) -> None:
     """These sessions have ended, committed. With Redis away, others may hold them for alive for ``LIVE_S`` yet."""
     try:
         for session_id in session_ids:

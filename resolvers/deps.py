@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 
-from redis import asyncio as aioredis
-
+from cache.client import Client
 from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
 from resolvers.clock import Clock
 from resolvers.seal import Seal
@@ -19,7 +18,7 @@ class Deps:
 
     clock: Clock
     zone: tzinfo
-    redis: aioredis.Redis
+    redis: Client
     login: LoginClient
     pay: PayClient
     pay_notify_url: str

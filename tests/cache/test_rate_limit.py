@@ -1,15 +1,14 @@
 """GCRA over a real Valkey, and the bucket that stands in for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import count
 
 import pytest
-from redis import asyncio as aioredis
 
+from cache.client import Client
 from cache.engine import connect
-from cache.rate_limit import Limit, LocalBuckets, TooMany, network_of, take
+from cache.rate_limit import Ask, Limit, LocalBuckets, TooMany, network_of, take, take_all
 
 SLOW = timedelta(minutes=10)
 THREE = Limit("three", burst=3, every=SLOW)
@@ -18,19 +17,12 @@ TEN = Limit("ten", burst=10, every=SLOW)
 _numbers = count()
 
 
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[aioredis.Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
-
-
 def fresh() -> str:
     """An operation that nobody has taken from."""
     return f"test-{next(_numbers)}-{id(object())}"
 
 
-async def allowed(redis: aioredis.Redis, operation: str, *asked: tuple[Limit, str]) -> bool:
+async def allowed(redis: Client, operation: str, *asked: tuple[Limit, str]) -> bool:
     try:
         await take(redis, operation, *asked)
     except TooMany:
@@ -38,7 +30,7 @@ async def allowed(redis: aioredis.Redis, operation: str, *asked: tuple[Limit, st
     return True
 
 
-async def test_a_burst_passes_and_the_next_is_told_when_to_come_again(redis: aioredis.Redis) -> None:
+async def test_a_burst_passes_and_the_next_is_told_when_to_come_again(redis: Client) -> None:
     operation = fresh()
     for _ in range(3):
         await take(redis, operation, (THREE, "mei"))
@@ -47,7 +39,7 @@ async def test_a_burst_passes_and_the_next_is_told_when_to_come_again(redis: aio
     assert 599 <= refused.value.retry_after_s <= 600
 
 
-async def test_subjects_operations_and_limits_are_counted_apart(redis: aioredis.Redis) -> None:
+async def test_subjects_operations_and_limits_are_counted_apart(redis: Client) -> None:
     one, other = fresh(), fresh()
     for _ in range(3):
         assert await allowed(redis, one, (THREE, "mei"))
@@ -57,7 +49,7 @@ async def test_subjects_operations_and_limits_are_counted_apart(redis: aioredis.
     assert await allowed(redis, other, (THREE, "mei"))
 
 
-async def test_what_one_limit_refuses_is_taken_from_none(redis: aioredis.Redis) -> None:
+async def test_what_one_limit_refuses_is_taken_from_none(redis: Client) -> None:
     operation = fresh()
     for _ in range(3):
         assert await allowed(redis, operation, (THREE, "mei"), (TEN, "here"))
@@ -68,7 +60,7 @@ async def test_what_one_limit_refuses_is_taken_from_none(redis: aioredis.Redis) 
     assert not await allowed(redis, operation, (TEN, "here"))
 
 
-async def test_the_longest_wait_of_several_limits_is_told(redis: aioredis.Redis) -> None:
+async def test_the_longest_wait_of_several_limits_is_told(redis: Client) -> None:
     operation = fresh()
     short, long = Limit("short", 1, timedelta(minutes=1)), Limit("long", 1, timedelta(hours=1))
     await take(redis, operation, (short, "mei"), (long, "mei"))
@@ -77,22 +69,22 @@ async def test_the_longest_wait_of_several_limits_is_told(redis: aioredis.Redis)
     assert 3_599 <= refused.value.retry_after_s <= 3_600
 
 
-async def test_five_hundred_at_once_get_exactly_the_burst(redis: aioredis.Redis) -> None:
+async def test_five_hundred_at_once_get_exactly_the_burst(redis: Client) -> None:
     operation = fresh()
     outcomes = await asyncio.gather(*(allowed(redis, operation, (TEN, "mei")) for _ in range(500)))
     assert sum(outcomes) == 10
 
 
-async def test_a_key_lives_only_as_long_as_it_means_something_and_tells_nobodys_name(redis: aioredis.Redis) -> None:
+async def test_a_key_lives_only_as_long_as_it_means_something_and_tells_nobodys_name(redis: Client) -> None:
     operation = fresh()
     await take(redis, operation, (THREE, "mei.lin@shop.cn"))
-    keys = [key async for key in redis.scan_iter(match=f"rate:{{{operation}}}:*")]
+    keys = [key async for key in redis.scan_iter(match=f"rate:*:{operation}:*")]
     assert len(keys) == 1
     assert b"mei" not in keys[0]
     assert 595_000 < await redis.pttl(keys[0]) <= 600_000
 
 
-async def test_a_flushed_script_is_loaded_again(redis: aioredis.Redis) -> None:
+async def test_a_flushed_script_is_loaded_again(redis: Client) -> None:
     operation = fresh()
     await take(redis, operation, (THREE, "mei"))
     await redis.script_flush()
@@ -114,25 +106,50 @@ async def test_while_redis_is_away_this_process_keeps_the_limit() -> None:
         assert await allowed(nowhere, operation, (THREE, "lin"))
 
 
+async def test_a_call_may_weigh_several_and_at_most_the_burst(redis: Client) -> None:
+    operation = fresh()
+    await take_all(redis, [Ask(operation, TEN, "mei", weight=7)])
+    with pytest.raises(TooMany) as refused:
+        await take_all(redis, [Ask(operation, TEN, "mei", weight=5)])
+    assert 1_199 <= refused.value.retry_after_s <= 1_200
+    await take_all(redis, [Ask(operation, TEN, "mei", weight=3)])
+    await take_all(redis, [Ask(operation, TEN, "lin", weight=1_000)])
+    assert not await allowed(redis, operation, (TEN, "lin"))
+
+
+async def test_what_may_pass_without_redis_passes_and_the_rest_is_kept() -> None:
+    operation = fresh()
+    async with connect("redis://127.0.0.1:1/0") as nowhere:
+        for _ in range(5):
+            await take_all(nowhere, [Ask(operation, THREE, "mei", falls_back=False)])
+        both = [Ask(operation, THREE, "mei", falls_back=False), Ask(operation, THREE, "here")]
+        for _ in range(3):
+            await take_all(nowhere, both)
+        with pytest.raises(TooMany):
+            await take_all(nowhere, both)
+
+
 def test_the_local_bucket_refills_at_its_pace() -> None:
     buckets = LocalBuckets()
     minute_us = 60_000_000
     one = Limit("one", burst=2, every=timedelta(minutes=1))
-    assert buckets.take(["k"], [one], 0) == 0
-    assert buckets.take(["k"], [one], 0) == 0
-    assert buckets.take(["k"], [one], 0) == minute_us
-    assert buckets.take(["k"], [one], minute_us - 1) == 1
-    assert buckets.take(["k"], [one], minute_us) == 0
-    assert buckets.take(["k"], [one], minute_us) > 0
+    ask = [Ask("op", one, "mei")]
+    assert buckets.take(["k"], ask, 0) == (0, 0)
+    assert buckets.take(["k"], ask, 0) == (0, 0)
+    assert buckets.take(["k"], ask, 0) == (minute_us, 1)
+    assert buckets.take(["k"], ask, minute_us - 1) == (1, 1)
+    assert buckets.take(["k"], ask, minute_us) == (0, 0)
+    assert buckets.take(["k"], ask, minute_us) == (minute_us, 1)
 
 
 def test_the_local_bucket_forgets_the_least_used_and_stays_small() -> None:
     buckets = LocalBuckets(size=2)
     once = Limit("once", burst=1, every=SLOW)
+    ask = [Ask("op", once, "mei")]
     for key in ("a", "b", "c"):
-        assert buckets.take([key], [once], 0) == 0
-    assert buckets.take(["c"], [once], 0) > 0
-    assert buckets.take(["a"], [once], 0) == 0
+        assert buckets.take([key], ask, 0) == (0, 0)
+    assert buckets.take(["c"], ask, 0)[0] > 0
+    assert buckets.take(["a"], ask, 0) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""The clients of Redis in its three forms, each with the same manners.
+
+Every wait is bounded, also that for a free connection in a rush. A command is never sent twice: after a lost reply
+nobody knows whether it was done, so whoever asked asks again with the same request id, if that is worth it. What is
+sure not to have been done (a cluster's MOVED and ASK) is sent on. After a failover the first command on an old
+connection fails, and the next one finds the new server.
+"""
+
+import asyncio
+from typing import Any, TypeAlias
+
+from redis import asyncio as aioredis
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisClusterException
+
+from cache.address import Address, Form, parse
+
+WAIT_S = 2.0
+SENTINEL_WAIT_S = 1.0
+CONNECTIONS = 64
+SPARE_CONNECTIONS = 8
+"""Connections of a cluster's node beyond those that commands may take, for asking who has which slots."""
+
+Client: TypeAlias = aioredis.Redis | aioredis.RedisCluster
+
+
+class _SentinelPool(SentinelConnectionPool, aioredis.BlockingConnectionPool):
+    """A pool of connections to whatever server Sentinel names, in which one waits for a free one."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Leave the server; when the client is closed, the sentinels as well."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            await self.sentinel_manager.aclose()
+
+
+class _Cluster(aioredis.RedisCluster):
+    """A cluster in whose client one waits for a free connection, and whose loss is a ConnectionError as elsewhere."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_connections=CONNECTIONS + SPARE_CONNECTIONS, **options)
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> "_Cluster":
+        """Find out who has which slots."""
+        try:
+            await super().initialize(*args, **kwargs)
+        except RedisClusterException as error:
+            raise ConnectionError(f"the cluster cannot be reached: {error}") from error
+        return self
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a command where its keys are, in its turn."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise ConnectionError("No connection available.") from None
+        try:
+            return await super().execute_command(*args, **kwargs)
+        finally:
+            self._turns.release()
+
+
+def client_of(url: str) -> Client:
+    """A client of its own connection pool for any form of ``REDIS_URL``. Nothing is sent yet.
+
+    Raises:
+        ValueError: the URL means nothing.
+    """
+    address = parse(url)
+    if address.form is Form.STANDALONE:
+        return _standalone(url)
+    return _sentinel(address) if address.form is Form.SENTINEL else _cluster(address)
+
+
+def _manners() -> dict[str, Any]:
+    return {
+        "socket_timeout": WAIT_S,
+        "socket_connect_timeout": WAIT_S,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+    }
+
+
+def _standalone(url: str) -> aioredis.Redis:
+    manners = _manners()
+    if url.startswith("unix:"):
+        del manners["socket_keepalive"]
+    pool = aioredis.BlockingConnectionPool.from_url(url, timeout=WAIT_S, max_connections=CONNECTIONS, **manners)
+    return aioredis.Redis.from_pool(pool)
+
+
+def _sentinel(address: Address) -> aioredis.Redis:
+    tls = _tls(address)
+    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
+        address.hosts,
+        sentinel_kwargs={
+            **_manners(),
+            "socket_timeout": SENTINEL_WAIT_S,
+            "socket_connect_timeout": SENTINEL_WAIT_S,
+            "username": address.options.get("sentinel_username"),
+            "password": address.options.get("sentinel_password"),
+            **tls,
+        },
+    )
+    master: aioredis.Redis = sentinels.master_for(
+        address.service,
+        connection_pool_class=_SentinelPool,
+        timeout=WAIT_S,
+        max_connections=CONNECTIONS,
+        db=address.database,
+        username=address.username,
+        password=address.password,
+        **_manners(),
+        **tls,
+    )
+    return master
+
+
+def _cluster(address: Address) -> aioredis.RedisCluster:
+    nodes = [ClusterNode(host, port) for host, port in address.hosts]
+    return _Cluster(
+        startup_nodes=nodes,
+        # A shard that is lost is one shard: the others go on.
+        require_full_coverage=False,
+        username=address.username,
+        password=address.password,
+        **_manners(),
+        **_tls(address),
+    )
+
+
+def _tls(address: Address) -> dict[str, Any]:
+    if not address.tls:
+        return {}
+    authority = address.options.get("ssl_ca_certs")
+    return {"ssl": True, **({"ssl_ca_certs": authority} if authority else {})}
