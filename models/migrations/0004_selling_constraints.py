@@ -1,0 +1,173 @@
+"""What the tables of selling promise beyond types and keys: checks, partial indexes, and ledgers that only grow."""
+
+from tortoise import migrations
+from tortoise.migrations import operations as ops
+
+APPEND_ONLY = (
+    "price_change",
+    "order_address",
+    "shipping_template_version",
+    "order_shipping",
+    "parcel_line",
+)
+
+CHECKS = {
+    "price_change": {
+        "price_change_prices_positive": "least(price_fen, member_price_fen, baseline_fen) >= 1 AND seq >= 1",
+        "price_change_struck_through_is_higher": "baseline_fen > price_fen",
+        "price_change_began_before": "began_at <= at",
+    },
+    "coupon_gift": {
+        "coupon_gift_state_known": "state IN ('offered', 'accepted', 'withdrawn', 'expired')",
+        "coupon_gift_due_while_offered": "(state = 'offered') = (due_at IS NOT NULL)",
+        "coupon_gift_ended_once": "(state = 'offered') = (ended_at IS NULL)",
+        "coupon_gift_has_its_friend": "(state = 'accepted') = (friend_id IS NOT NULL) "
+        "AND (state = 'accepted') = (received_id IS NOT NULL)",
+        "coupon_gift_to_another": "friend_id <> giver_id AND received_id <> coupon_id AND made_at < expires_at",
+    },
+    "coupon_till_use": {
+        "coupon_till_use_within_amount": "discount_fen >= 0 AND discount_fen <= amount_fen",
+        "coupon_till_use_reversed_whole": "(reversed_at IS NULL) = (reversed_by_id IS NULL) "
+        "AND (reversed_at IS NULL) = (reverse_reason = '')",
+    },
+    "newcomer_grant": {"newcomer_grant_owed_or_given": "(due_at IS NULL) = (given_at IS NOT NULL)"},
+    "birthday": {"birthday_coupons_not_negative": "coupon_count >= 0"},
+    "order_coupon": {"order_coupon_shipping_within_discount": "shipping_fen BETWEEN 0 AND discount_fen"},
+    "sku": {"sku_weight_not_negative": "weight_g >= 0"},
+    "address": {"address_region_is_a_code": "region_code ~ '^[1-9][0-9]{5}$'"},
+    "order_address": {"order_address_region_is_a_code": "region_code ~ '^[1-9][0-9]{5}$'"},
+    "order_shipping": {
+        "order_shipping_fee_within_full": "fee_fen >= 0 AND fee_fen <= full_fen",
+        "order_shipping_waived_is_free": "waived_by IS NULL OR fee_fen = 0",
+    },
+    "shop_order": {
+        "shop_order_fulfilment_known": "fulfilment_state IN "
+        "('none', 'to_ship', 'partly_shipped', 'shipped', 'to_pick_up', 'received')",
+        "shop_order_received_from_shipped": "receive_due_at IS NULL OR fulfilment_state = 'shipped'",
+        "shop_order_received_is_complete": "fulfilment_state <> 'received' OR completed_at IS NOT NULL",
+    },
+    "order_line": {"order_line_shipped_is_ordered": "shipped_count >= 0 AND shipped_count <= quantity"},
+    "parcel_line": {"parcel_line_of_something": "quantity >= 1"},
+    "shipping_upload": {
+        "shipping_upload_state_known": "state IN ('waiting', 'done', 'failed', 'not_needed')",
+        "shipping_upload_due_while_waiting": "(state = 'waiting') = (due_at IS NOT NULL)",
+        "shipping_upload_counts": "wanted >= done AND done >= 0 AND tries >= 0",
+    },
+    "flash_sale": {
+        "flash_sale_state_known": "state IN ('draft', 'published', 'closed')",
+        "flash_sale_window_has_length": "opens_at < closes_at",
+        "flash_sale_published_and_closed_once": "(state = 'draft') = (published_at IS NULL) "
+        "AND (state = 'closed') = (closed_at IS NOT NULL)",
+    },
+    "flash_item": {
+        "flash_item_pieces_add_up": "carved_count = left_count + held_count + sold_count + returned_count",
+        "flash_item_counts_not_negative": "least(left_count, held_count, sold_count, returned_count, waiting_count) >= 0",
+        "flash_item_of_something": "price_fen >= 1 AND stock >= 1 AND member_limit >= 1",
+        "flash_item_closed_has_nothing_left": "closed_at IS NULL OR (left_count = 0 AND waiting_count = 0)",
+    },
+    "flash_ticket": {
+        "flash_ticket_state_known": "state IN ('pending', 'posted', 'released', 'returned')",
+        "flash_ticket_of_something": "quantity >= 1 AND returned_count BETWEEN 0 AND quantity",
+        "flash_ticket_resolved": "(state = 'pending') = (resolved_at IS NULL)",
+    },
+    "flash_wait": {
+        "flash_wait_state_known": "state IN ('waiting', 'offered', 'claimed', 'lapsed', 'left', 'ended')",
+        "flash_wait_of_something": "quantity >= 1",
+        "flash_wait_claimed_by_an_order": "(state = 'claimed') = (order_id IS NOT NULL)",
+        "flash_wait_offered_for_a_time": "state <> 'offered' OR (offered_at IS NOT NULL AND claim_by IS NOT NULL)",
+        "flash_wait_settled_once": "(state IN ('waiting', 'offered')) = (settled_at IS NULL)",
+    },
+    "flash_rehearsal": {
+        "flash_rehearsal_state_known": "state IN ('running', 'done', 'failed')",
+        "flash_rehearsal_finished_once": "(state = 'running') = (finished_at IS NULL)",
+        "flash_rehearsal_due_while_running": "(state = 'running') = (due_at IS NOT NULL)",
+    },
+    "cart_line": {"cart_line_of_something": "quantity BETWEEN 1 AND 999"},
+}
+
+REPLACED = {
+    "coupon_template": {"coupon_template_kind_known": "kind IN ('amount', 'percent', 'exchange', 'shipping')"},
+    "coupon": {
+        "coupon_state_known": "state IN ('issued', 'reserved', 'used', 'expired', 'void', 'gifting', 'given')",
+        "coupon_channel_known": "channel IN ('claim', 'code', 'grant', 'tier', 'mall', 'gift', 'newcomer', 'birthday')",
+        "coupon_has_its_order": "CASE state WHEN 'reserved' THEN order_id IS NOT NULL AND till_use_id IS NULL "
+        "WHEN 'used' THEN (order_id IS NULL) <> (till_use_id IS NULL) "
+        "ELSE order_id IS NULL AND till_use_id IS NULL END AND gift_count >= 0",
+    },
+    "coupon_event": {
+        "coupon_event_kind_known": "kind IN ('issued', 'reserved', 'used', 'released', 'returned', 'expired', "
+        "'voided', 'gifting', 'gift_returned', 'given')",
+    },
+    "stock_entry": {
+        "stock_entry_kind_known": "kind IN ('supply', 'hold', 'release', 'return', 'carve_out', 'carve_back')",
+        "stock_entry_amount_signed": "CASE WHEN kind IN ('hold', 'carve_out') THEN amount < 0 "
+        "WHEN kind = 'supply' THEN amount <> 0 ELSE amount > 0 END",
+    },
+    "shop_order": {
+        "shop_order_kind_known": "kind IN ('purchase', 'mall', 'flash')",
+        "shop_order_adds_up": "goods_fen + shipping_fen "
+        "= discount_fen + promotion_fen + coupon_fen + points_fen + payable_fen",
+        "shop_order_amounts_not_negative": "least(goods_fen, discount_fen, promotion_fen, coupon_fen, "
+        "shipping_coupon_fen, points_used, points_fen, payable_fen) >= 0 "
+        "AND shipping_coupon_fen <= least(shipping_fen, coupon_fen)",
+    },
+    "order_line": {
+        "order_line_adds_up": "goods_fen = discount_fen + promotion_fen + coupon_fen + points_fen + payable_fen",
+        "order_line_amounts_not_negative": "least(discount_fen, promotion_fen, coupon_fen, points_fen, payable_fen) "
+        ">= 0 AND quantity >= 1",
+    },
+}
+"""Checks that stood before and now count more columns in."""
+
+INDEXES = (
+    "CREATE UNIQUE INDEX flash_wait_once ON flash_wait (item_id, member_id) WHERE state IN ('waiting', 'offered')",
+    "CREATE INDEX flash_wait_queue ON flash_wait (item_id, id) WHERE state = 'waiting'",
+    "CREATE INDEX flash_wait_claim_by ON flash_wait (claim_by) WHERE state = 'offered'",
+    "CREATE INDEX flash_ticket_gate_due ON flash_ticket (gate_due_at) WHERE gate_due_at IS NOT NULL",
+    "CREATE INDEX flash_item_queued ON flash_item (id) WHERE waiting_count > 0 AND left_count > 0",
+    "CREATE UNIQUE INDEX flash_rehearsal_one ON flash_rehearsal ((1)) WHERE state = 'running'",
+    "CREATE UNIQUE INDEX coupon_gift_once ON coupon_gift (coupon_id) WHERE state IN ('offered', 'accepted')",
+    "CREATE INDEX coupon_gift_due ON coupon_gift (due_at) WHERE due_at IS NOT NULL",
+    "CREATE UNIQUE INDEX coupon_till_use_once ON coupon_till_use (coupon_id) WHERE reversed_at IS NULL",
+    "CREATE INDEX newcomer_grant_due ON newcomer_grant (due_at) WHERE due_at IS NOT NULL",
+    "CREATE UNIQUE INDEX address_default_once ON address (member_id) WHERE is_default",
+    "CREATE UNIQUE INDEX shipping_template_default_once ON shipping_template ((1)) WHERE is_default",
+    "CREATE INDEX shop_order_fulfilment ON shop_order (fulfilment_state, id)",
+    "CREATE INDEX shop_order_receive_due ON shop_order (receive_due_at) WHERE receive_due_at IS NOT NULL",
+    "CREATE UNIQUE INDEX parcel_stands_once ON parcel (order_id, carrier, tracking_number) WHERE voided_at IS NULL",
+    "CREATE INDEX shipping_upload_due ON shipping_upload (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX order_shipping_waived ON order_shipping (member_id, placed_on) WHERE waived_by = 'tier'",
+)
+
+
+SEEDED = (
+    "INSERT INTO price_change (id, sku_id, seq, price_fen, member_price_fen, baseline_fen, began_at, at) "
+    "SELECT id, id, 1, price_fen, member_price_fen, NULL, created_at, created_at FROM sku",
+)
+"""What was on sale before has the beginning of a history. An id of its own need not be made: the SKU's is as unique."""
+
+
+def statements() -> list[str]:
+    """All of it, in order."""
+    replaced = [
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} CHECK ({rule})"
+        for table, rules in REPLACED.items()
+        for name, rule in rules.items()
+    ]
+    checks = [
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({rule})"
+        for table, rules in CHECKS.items()
+        for name, rule in rules.items()
+    ]
+    triggers = [
+        f"CREATE TRIGGER {table}_only_grows BEFORE UPDATE OR DELETE ON {table} "
+        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        for table in APPEND_ONLY
+    ]
+    return [*replaced, *checks, *INDEXES, *SEEDED, *triggers]
+
+
+class Migration(migrations.Migration):
+    dependencies = [("store", "0003_selling")]
+
+    operations = [ops.RunSQL(statements())]
