@@ -159,6 +159,18 @@ class Fields:
             found.append(_as_code(value, path))
         return tuple(found)
 
+    def texts(self, name: str, most: int) -> tuple[str, ...]:
+        """A list of at most ``most`` texts, whatever they say; empty when absent."""
+        items = self._items(name)
+        if len(items) > most:
+            raise invalid(self.path(name), Reason(f"must have at most {most} entries", f"最多 {most} 项"))
+        found: list[str] = []
+        for position, value in enumerate(items):
+            if not isinstance(value, str):
+                raise invalid(f"{self.path(name)}[{position}]", NOT_TEXT)
+            found.append(value)
+        return tuple(found)
+
     def ids(self, name: str, most: int) -> tuple[UUID, ...]:
         """A list of at most ``most`` ids, each once; empty when absent."""
         items = self._items(name)

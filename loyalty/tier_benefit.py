@@ -24,7 +24,9 @@ class BenefitKind(StrEnum):
     EVENT_ACCESS = "event_access"
 
 
-IN_EFFECT = frozenset({BenefitKind.BIRTHDAY_GIFT, BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE})
+IN_EFFECT = frozenset(
+    {BenefitKind.FREE_SHIPPING, BenefitKind.BIRTHDAY_GIFT, BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE}
+)
 """What the store acts on, or only has to show; the others are shown and take effect with their mechanism."""
 
 
@@ -54,18 +56,20 @@ _GIFT = Reason("must be points above 0, unless a code names the gift", "须大�
 class Benefit:
     """One benefit. ``figure`` means, by kind:
 
-    free_shipping: from this payable amount in fen; birthday_gift: points; monthly_coupons: coupons a month;
+    free_shipping: from goods of this amount in fen; birthday_gift: points; monthly_coupons: coupons a month;
     early_access: minutes before the others; service_line and event_access: 0. ``code`` names the gift, the coupon
-    template or the service line.
+    template or the service line. ``monthly_limit`` is how many orders a month free_shipping is for; None: all.
     """
 
     kind: BenefitKind
     figure: int = 0
     code: str | None = None
+    monthly_limit: int | None = None
 
     def definition(self) -> dict[str, object]:
         """The definition that reads back to an equal benefit."""
-        return {"kind": self.kind.value, "figure": self.figure, "code": self.code}
+        limit = {} if self.monthly_limit is None else {"monthly_limit": self.monthly_limit}
+        return {"kind": self.kind.value, "figure": self.figure, "code": self.code, **limit}
 
 
 def parse_benefits(items: Sequence[Fields]) -> tuple[Benefit, ...]:
@@ -83,7 +87,15 @@ def parse_benefits(items: Sequence[Fields]) -> tuple[Benefit, ...]:
         if kind is BenefitKind.BIRTHDAY_GIFT and figure == 0 and not named:
             raise invalid(item.path("figure"), _GIFT)
         needs_code = kind in (BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE)
-        benefits.append(Benefit(kind=kind, figure=figure, code=item.code("code") if named or needs_code else None))
+        limited = kind is BenefitKind.FREE_SHIPPING
+        benefits.append(
+            Benefit(
+                kind=kind,
+                figure=figure,
+                code=item.code("code") if named or needs_code else None,
+                monthly_limit=item.optional_integer("monthly_limit", 1, 1_000) if limited else None,
+            )
+        )
         item.done()
     return tuple(benefits)
 
@@ -92,7 +104,9 @@ def parse_benefits(items: Sequence[Fields]) -> tuple[Benefit, ...]:
 
 
 def ships_free(benefit: Benefit | None, *, payable_fen: int) -> bool:
-    """Whether an order of ``payable_fen`` is shipped free by the tier's free_shipping."""
+    """Whether an order with goods of ``payable_fen`` is shipped free by the tier's free_shipping, if its month has
+    room for one more.
+    """
     return benefit is not None and benefit.kind is BenefitKind.FREE_SHIPPING and payable_fen >= benefit.figure
 
 

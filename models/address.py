@@ -10,8 +10,8 @@ from models.base import Row, reference
 class Address(Row):
     """One entry of a member's address book; at most one of them is the default.
 
-    ``sealed`` is the encrypted contact: recipient, phone and street (``resolvers.address``). The region is plain, because
-    shipping fees are found by it.
+    ``sealed`` is the encrypted contact: recipient, phone and street (``resolvers.address``). The region is plain,
+    because shipping fees are found by it.
     """
 
     member_id: UUID

@@ -42,7 +42,13 @@ class TierBenefit:
 class FreeShipping(TierBenefit):
     """From an amount."""
 
-    from_payable: Fen = strawberry.field(description="For orders with this payable amount or more, in fen; 0: always.")
+    from_payable: Fen = strawberry.field(
+        description="For orders with goods of this amount or more, after promotions and before coupons and points, in "
+        "fen; 0: always."
+    )
+    monthly_limit: int | None = strawberry.field(
+        description="For so many orders in a month of the shop's calendar; null: for all."
+    )
 
 
 @strawberry.type(description="A birthday gift 生日礼: points, or a gift by its code.")
@@ -91,7 +97,7 @@ def benefit_of(benefit: Benefit) -> AnyBenefit:
     kind = benefit.kind
     match kind:
         case BenefitKind.FREE_SHIPPING:
-            return FreeShipping(kind=kind, from_payable=Fen(benefit.figure))
+            return FreeShipping(kind=kind, from_payable=Fen(benefit.figure), monthly_limit=benefit.monthly_limit)
         case BenefitKind.BIRTHDAY_GIFT:
             return BirthdayGift(kind=kind, points=Points(benefit.figure), gift_code=benefit.code)
         case BenefitKind.MONTHLY_COUPONS:
@@ -111,7 +117,10 @@ def benefit_of(benefit: Benefit) -> AnyBenefit:
 class FreeShippingInput:
     """From an amount."""
 
-    from_payable: Fen = strawberry.field(description="From this payable amount, 0 (always) to 1,000,000,000 fen.")
+    from_payable: Fen = strawberry.field(description="From goods of this amount on, 0 (always) to 1,000,000,000 fen.")
+    monthly_limit: int | None = strawberry.field(
+        default=None, description="For so many orders a month, 1 to 1,000; all unless given."
+    )
 
 
 @strawberry.input(description="A birthday gift 生日礼: points above 0, or the code of a gift.")
@@ -159,7 +168,9 @@ class TierBenefitInput:
 def benefit_definition(given: TierBenefitInput, path: str) -> dict[str, object]:
     """The definition of one benefit. Raises: ProgrammeInvalid, for an ``eventAccess`` that is not true."""
     if given.free_shipping:
-        return {"kind": "free_shipping", "figure": given.free_shipping.from_payable}
+        shipping = given.free_shipping
+        limit = {} if shipping.monthly_limit is None else {"monthly_limit": shipping.monthly_limit}
+        return {"kind": "free_shipping", "figure": shipping.from_payable, **limit}
     if given.birthday_gift:
         gift = given.birthday_gift
         return {"kind": "birthday_gift", "figure": gift.points, "code": gift.gift_code}
@@ -191,4 +202,9 @@ def benefit_paths(given: TierBenefitInput, path: str) -> dict[str, str]:
     first, *rest = kind.split("_")
     name = f"{path}.{first}{''.join(word.capitalize() for word in rest)}"
     figure, code = _FIGURES[kind]
-    return {f"{path}.kind": name, f"{path}.figure": f"{name}.{figure}", f"{path}.code": f"{name}.{code}"}
+    return {
+        f"{path}.kind": name,
+        f"{path}.figure": f"{name}.{figure}",
+        f"{path}.code": f"{name}.{code}",
+        f"{path}.monthly_limit": f"{name}.monthlyLimit",
+    }

@@ -288,7 +288,7 @@ def test_a_manual_tier_needs_a_reason_and_an_end_ahead(reason: str, ends_at: dat
 
 
 BENEFITS = [
-    {"kind": "free_shipping", "figure": 9_900},
+    {"kind": "free_shipping", "figure": 9_900, "monthly_limit": 2},
     {"kind": "birthday_gift", "figure": 200},
     {"kind": "monthly_coupons", "figure": 2, "code": "gold_coupon"},
     {"kind": "early_access", "figure": 30},
@@ -305,7 +305,7 @@ def test_a_table_reads_back_what_it_wrote() -> None:
     assert TierTable.parse(full.definition()) == full
     shipping = full.level("diamond").benefit(BenefitKind.FREE_SHIPPING)
     assert shipping is not None
-    assert shipping.figure == 9_900
+    assert (shipping.figure, shipping.monthly_limit) == (9_900, 2)
     assert full.lowest.benefit(BenefitKind.FREE_SHIPPING) is None
 
 
@@ -352,6 +352,8 @@ def with_benefits(*benefits: dict[str, object]) -> dict[str, object]:
         (with_benefits({"kind": "monthly_coupons", "figure": 2}), "levels[0].benefits[0].code"),
         (with_benefits({"kind": "service_line"}), "levels[0].benefits[0].code"),
         (with_benefits({"kind": "free_shipping", "code": "x"}), "levels[0].benefits[0].code"),
+        (with_benefits({"kind": "free_shipping", "monthly_limit": 0}), "levels[0].benefits[0].monthly_limit"),
+        (with_benefits({"kind": "event_access", "monthly_limit": 1}), "levels[0].benefits[0].monthly_limit"),
         (with_benefits({"kind": "birthday_gift"}), "levels[0].benefits[0].figure"),
     ],
 )

@@ -148,7 +148,7 @@ async def test_the_member_sees_what_was_lent_until_it_ends(
     }
     assert seen["tierBenefits"] == [
         {"kind": "SERVICE_LINE", "inEffect": True},
-        {"kind": "FREE_SHIPPING", "inEffect": False},
+        {"kind": "FREE_SHIPPING", "inEffect": True},
     ]
     home = await shop.ask("{ memberHome { tier { applies { code } } } }", token=mine)
     assert home["memberHome"]["tier"]["applies"]["code"] == "gold"
