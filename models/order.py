@@ -23,10 +23,10 @@ class Order(Row):
     state = fields.CharField(max_length=16)
     goods_fen = fields.BigIntField()
     discount_fen = fields.BigIntField()
-    promotion_fen = fields.BigIntField(default=0)
+    promotion_fen = fields.BigIntField(default=0, db_default=0)
     coupon_fen = fields.BigIntField(default=0)
-    shipping_fen = fields.BigIntField(default=0)
-    shipping_coupon_fen = fields.BigIntField(default=0)
+    shipping_fen = fields.BigIntField(default=0, db_default=0)
+    shipping_coupon_fen = fields.BigIntField(default=0, db_default=0)
     points_used = fields.BigIntField()
     points_fen = fields.BigIntField()
     payable_fen = fields.BigIntField()
@@ -44,6 +44,14 @@ class Order(Row):
     paid_at = fields.DatetimeField(null=True)
     closed_at = fields.DatetimeField(null=True)
     refunded_at = fields.DatetimeField(null=True)
+    refunding_fen = fields.BigIntField(default=0, db_default=0)
+    refunded_fen = fields.BigIntField(default=0, db_default=0)
+    fulfilment_state = fields.CharField(max_length=16, default="none", db_default="none")
+    pick_up_point_id: UUID | None
+    pick_up_point = reference("PickUpPoint", null=True)
+    pick_up_ready_at = fields.DatetimeField(null=True)
+    receive_due_at = fields.DatetimeField(null=True)
+    completed_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "shop_order"
@@ -51,7 +59,12 @@ class Order(Row):
 
 
 class OrderLine(Row):
-    """One SKU of an order, with its names and prices as they were; a mall item may be no SKU."""
+    """One SKU of an order, with its names and prices as they were; a mall item may be no SKU.
+
+    Of its pieces, ``claimed_count`` stand in open after-sale requests, ``refunding_count`` are on their way back and
+    ``refunded_count`` have gone back. ``no_reason_return`` is whether they may be returned without a reason, as it was
+    when the order was placed.
+    """
 
     order_id: UUID
     order = reference("Order")
@@ -65,10 +78,15 @@ class OrderLine(Row):
     unit_price_fen = fields.BigIntField()
     goods_fen = fields.BigIntField()
     discount_fen = fields.BigIntField()
-    promotion_fen = fields.BigIntField(default=0)
+    promotion_fen = fields.BigIntField(default=0, db_default=0)
     coupon_fen = fields.BigIntField(default=0)
     points_fen = fields.BigIntField()
     payable_fen = fields.BigIntField()
+    shipped_count = fields.IntField(default=0, db_default=0)
+    claimed_count = fields.IntField(default=0, db_default=0)
+    refunding_count = fields.IntField(default=0, db_default=0)
+    refunded_count = fields.IntField(default=0, db_default=0)
+    no_reason_return = fields.BooleanField(default=True, db_default=True)
 
     class Meta:
         table = "order_line"

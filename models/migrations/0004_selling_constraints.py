@@ -9,6 +9,7 @@ APPEND_ONLY = (
     "shipping_template_version",
     "order_shipping",
     "parcel_line",
+    "order_refund_line",
 )
 
 CHECKS = {
@@ -45,8 +46,39 @@ CHECKS = {
         "('none', 'to_ship', 'partly_shipped', 'shipped', 'to_pick_up', 'received')",
         "shop_order_received_from_shipped": "receive_due_at IS NULL OR fulfilment_state = 'shipped'",
         "shop_order_received_is_complete": "fulfilment_state <> 'received' OR completed_at IS NOT NULL",
+        "shop_order_refunds_within_payment": "least(refunding_fen, refunded_fen) >= 0 "
+        "AND refunding_fen + refunded_fen <= payable_fen",
     },
-    "order_line": {"order_line_shipped_is_ordered": "shipped_count >= 0 AND shipped_count <= quantity"},
+    "order_line": {
+        "order_line_shipped_is_ordered": "shipped_count >= 0 AND shipped_count <= quantity",
+        "order_line_each_piece_once": "least(claimed_count, refunding_count, refunded_count) >= 0 "
+        "AND claimed_count + refunding_count + refunded_count <= quantity",
+    },
+    "order_refund": {
+        "order_refund_state_known": "state IN ('requested', 'done')",
+        "order_refund_done_once": "(state = 'done') = (done_at IS NOT NULL)",
+        "order_refund_amounts_not_negative": "least(shipping_fen, points_used, earned_reversed) >= 0 "
+        "AND amount_fen >= shipping_fen",
+    },
+    "order_refund_line": {
+        "order_refund_line_of_something": "quantity >= 1 AND least(money_fen, points_used) >= 0",
+        "order_refund_line_counts_its_pieces": "least(sent_count, restocked_count) >= 0 "
+        "AND greatest(sent_count, restocked_count) <= quantity",
+    },
+    "after_sale": {
+        "after_sale_kind_known": "kind IN ('refund_only', 'return_and_refund')",
+        "after_sale_state_known": "state IN ('requested', 'approved', 'rejected', 'returning', 'received', "
+        "'refunding', 'refunded', 'withdrawn', 'closed')",
+        "after_sale_ended_once": "(state IN ('rejected', 'refunded', 'withdrawn', 'closed')) = (ended_at IS NOT NULL)",
+        "after_sale_due_while_open": "due_at IS NULL OR state IN ('requested', 'approved', 'returning', 'received')",
+        "after_sale_refunds_by_a_part": "(state IN ('refunding', 'refunded')) = (order_refund_id IS NOT NULL)",
+        "after_sale_pictures_few": "jsonb_array_length(pictures) <= 9",
+    },
+    "after_sale_line": {"after_sale_line_of_something": "quantity >= 1"},
+    "product": {
+        "product_no_return_cause_known": "no_return_cause IN "
+        "('custom_made', 'perishable', 'digital', 'newspaper', 'by_nature')",
+    },
     "parcel_line": {"parcel_line_of_something": "quantity >= 1"},
     "shipping_upload": {
         "shipping_upload_state_known": "state IN ('waiting', 'done', 'failed', 'not_needed')",
@@ -120,6 +152,13 @@ REPLACED = {
 """Checks that stood before and now count more columns in."""
 
 INDEXES = (
+    "DROP INDEX refund_returns_payment_once",
+    "CREATE UNIQUE INDEX refund_returns_stray_payment_once ON refund (payment_id) "
+    "WHERE order_refund_id IS NULL AND state <> 'closed'",
+    "CREATE UNIQUE INDEX refund_pays_part_once ON refund (order_refund_id) "
+    "WHERE order_refund_id IS NOT NULL AND state <> 'closed'",
+    "CREATE UNIQUE INDEX order_refund_one_at_a_time ON order_refund (order_id) WHERE state = 'requested'",
+    "CREATE INDEX after_sale_due ON after_sale (due_at) WHERE due_at IS NOT NULL",
     "CREATE UNIQUE INDEX flash_wait_once ON flash_wait (item_id, member_id) WHERE state IN ('waiting', 'offered')",
     "CREATE INDEX flash_wait_queue ON flash_wait (item_id, id) WHERE state = 'waiting'",
     "CREATE INDEX flash_wait_claim_by ON flash_wait (claim_by) WHERE state = 'offered'",
@@ -146,6 +185,24 @@ SEEDED = (
 )
 """What was on sale before has the beginning of a history. An id of its own need not be made: the SKU's is as unique."""
 
+REFUNDED = (
+    "INSERT INTO order_refund (id, order_id, cause, reason, state, amount_fen, shipping_fen, points_used, "
+    "earned_reversed, requested_at, done_at) SELECT id, id, 'by_operator', '', "
+    "CASE state WHEN 'refunded' THEN 'done' ELSE 'requested' END, payable_fen, 0, points_used, 0, "
+    "coalesce(refunded_at, paid_at), refunded_at FROM shop_order WHERE state IN ('refunding', 'refunded')",
+    "INSERT INTO order_refund_line (id, order_refund_id, line_id, quantity, sent_count, restocked_count, money_fen, "
+    "points_used) SELECT line.id, o.id, line.id, line.quantity, 0, line.quantity, line.payable_fen, "
+    "CASE line.position WHEN 0 THEN o.points_used ELSE 0 END FROM order_line line "
+    "JOIN shop_order o ON o.id = line.order_id WHERE o.state IN ('refunding', 'refunded')",
+    "UPDATE order_line line SET refunding_count = CASE o.state WHEN 'refunding' THEN line.quantity ELSE 0 END, "
+    "refunded_count = CASE o.state WHEN 'refunded' THEN line.quantity ELSE 0 END "
+    "FROM shop_order o WHERE o.id = line.order_id AND o.state IN ('refunding', 'refunded')",
+    "UPDATE shop_order SET refunding_fen = CASE state WHEN 'refunding' THEN payable_fen ELSE 0 END, "
+    "refunded_fen = CASE state WHEN 'refunded' THEN payable_fen ELSE 0 END WHERE state IN ('refunding', 'refunded')",
+    "UPDATE refund SET order_refund_id = order_id WHERE cause IN ('by_operator', 'by_member')",
+)
+"""Orders that were refunded, or are being refunded, went back in one part, which has the order's own id."""
+
 
 def statements() -> list[str]:
     """All of it, in order."""
@@ -164,7 +221,7 @@ def statements() -> list[str]:
         "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
         for table in APPEND_ONLY
     ]
-    return [*replaced, *checks, *INDEXES, *SEEDED, *triggers]
+    return [*replaced, *checks, *INDEXES, *SEEDED, *REFUNDED, *triggers]
 
 
 class Migration(migrations.Migration):

@@ -1,0 +1,70 @@
+"""The timeline of an order: every kind of thing that can happen to it, and what the member reads about it.
+
+Source: docs/rules/order.md
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class OrderEventKind(StrEnum):
+    """One kind of line in an order's timeline. What is stored is the value; a value never changes its meaning."""
+
+    PLACED = "placed"
+    PAID = "paid"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    REVIVED = "revived"
+    LATE_PAYMENT = "late_payment"
+    DUPLICATE_PAYMENT = "duplicate_payment"
+    PAYMENT_RETURNED = "payment_returned"
+    NOT_DELIVERED = "not_delivered"
+    PARCEL_SENT = "parcel_sent"
+    PARCEL_CHANGED = "parcel_changed"
+    PARCEL_VOIDED = "parcel_voided"
+    SHIPPED = "shipped"
+    PICK_UP_READY = "pick_up_ready"
+    RECEIVED = "received"
+    REFUND_REQUESTED = "refund_requested"
+    REFUNDED = "refunded"
+
+
+class EventTitle(NamedTuple):
+    """What is read on the timeline, in Chinese and English."""
+
+    zh: str
+    en: str
+
+
+TITLES: Mapping[OrderEventKind, EventTitle] = {
+    OrderEventKind.PLACED: EventTitle("已下单", "Placed"),
+    OrderEventKind.PAID: EventTitle("已支付", "Paid"),
+    OrderEventKind.CLOSING: EventTitle("正在关闭", "Being closed"),
+    OrderEventKind.CLOSED: EventTitle("已关闭", "Closed"),
+    OrderEventKind.REVIVED: EventTitle("付款到账，订单恢复", "Open again: the payment arrived"),
+    OrderEventKind.LATE_PAYMENT: EventTitle("订单关闭后收到付款，将原路退回", "Paid too late: the money goes back"),
+    OrderEventKind.DUPLICATE_PAYMENT: EventTitle(
+        "收到重复付款，将原路退回", "Paid twice: the second payment goes back"
+    ),
+    OrderEventKind.PAYMENT_RETURNED: EventTitle("多收款项已退回", "That payment is back"),
+    OrderEventKind.NOT_DELIVERED: EventTitle(
+        "权益未能发放，客服处理中", "Could not be given out; the shop looks into it"
+    ),
+    OrderEventKind.PARCEL_SENT: EventTitle("包裹已发出", "A parcel was sent"),
+    OrderEventKind.PARCEL_CHANGED: EventTitle("运单号已更正", "A tracking number was corrected"),
+    OrderEventKind.PARCEL_VOIDED: EventTitle("包裹已作废", "A parcel was not sent after all"),
+    OrderEventKind.SHIPPED: EventTitle("已全部发货", "Everything was sent"),
+    OrderEventKind.PICK_UP_READY: EventTitle("备货完成，可以提货", "Ready to be picked up"),
+    OrderEventKind.RECEIVED: EventTitle("已收货", "Received"),
+    OrderEventKind.REFUND_REQUESTED: EventTitle("已申请退款", "A refund was asked for"),
+    OrderEventKind.REFUNDED: EventTitle("已退款", "Refunded"),
+}
+
+
+def kind_of(value: str) -> OrderEventKind | None:
+    """The kind that a stored value names; None for one that a newer version of the store has written."""
+    try:
+        return OrderEventKind(value)
+    except ValueError:
+        return None
