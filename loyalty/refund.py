@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,13 @@ from loyalty.refusal import Refusal
 
 MOST_REFUNDS = 50
 """So many refunds WeChat takes for one payment."""
+
+
+class PartState(StrEnum):
+    """How a part of an order that goes back stands: REQUESTED until its money is back."""
+
+    REQUESTED = "requested"
+    DONE = "done"
 
 
 class RefundLinesInvalid(Refusal):

@@ -24,7 +24,8 @@ class Category(Row):
 class Product(Row):
     """Something to buy, in one or more SKUs. ``state`` is ``draft``, ``published`` or ``hidden``.
 
-    Without a shipping template of its own it is shipped under the shop's default one.
+    Without a shipping template of its own it is shipped under the shop's default one. ``no_return_cause`` is a
+    ``loyalty.after_sale.NoReturnCause``; null: it can be returned without a reason.
     """
 
     category_id: UUID | None
@@ -34,6 +35,7 @@ class Product(Row):
     title = fields.CharField(max_length=60)
     subtitle = fields.CharField(max_length=120, default="")
     description = fields.TextField(default="")
+    no_return_cause = fields.CharField(max_length=16, null=True)
     state = fields.CharField(max_length=16, default="draft")
     published_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField()
@@ -72,7 +74,7 @@ class Sku(Row):
     member_price_fen = fields.BigIntField(null=True)
     stock_left = fields.IntField(default=0)
     purchase_limit = fields.IntField(null=True)
-    weight_g = fields.IntField(default=0)
+    weight_g = fields.IntField(default=0, db_default=0)
     hidden = fields.BooleanField(default=False)
     position = fields.IntField(default=0)
     created_at = fields.DatetimeField()

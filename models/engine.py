@@ -27,6 +27,7 @@ MODULES = (
     "models.points_action",
     "models.check_in",
     "models.order",
+    "models.after_sale",
     "models.fulfilment",
     "models.coupon",
     "models.coupon_gift",

@@ -73,13 +73,16 @@ class PaymentNotice(Row):
 class Refund(Row):
     """Money to give back under one number (``out_refund_no``), the same on every try.
 
-    ``state`` is a ``loyalty.payment.RefundState``, ``cause`` a ``loyalty.payment.RefundCause``.
+    ``state`` is a ``loyalty.payment.RefundState``, ``cause`` a ``loyalty.payment.RefundCause``. ``order_refund`` is the
+    part of the order that it pays back; null for money that never paid the order.
     """
 
     order_id: UUID
     order = reference("Order")
     payment_id: UUID
     payment = reference("Payment")
+    order_refund_id: UUID | None
+    order_refund = reference("OrderRefund", null=True)
     out_refund_no = fields.CharField(max_length=64, unique=True)
     amount_fen = fields.BigIntField()
     cause = fields.CharField(max_length=32)

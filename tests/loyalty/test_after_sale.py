@@ -231,21 +231,27 @@ def test_pictures_are_few_and_addresses_that_are_safe(pictures: list[str], fine:
             rule.admit_words(pictures=pictures)
 
 
-def test_words_have_their_bounds() -> None:
+def test_words_within_their_bounds_are_taken() -> None:
     rule.admit_words(text="x" * 200)
     rule.admit_decision_words("x" * 200)
     rule.admit_parcel(carrier="顺丰", number="SF1234567890")
-    for wrong in (
-        lambda: rule.admit_words(text="x" * 201),
-        lambda: rule.admit_decision_words("  "),
-        lambda: rule.admit_decision_words("x" * 201),
-        lambda: rule.admit_parcel(carrier=" ", number="SF1"),
-        lambda: rule.admit_parcel(carrier="顺丰", number=""),
-        lambda: rule.admit_parcel(carrier="顺丰", number="单号"),
-        lambda: rule.admit_parcel(carrier="x" * 41, number="SF1"),
-    ):
+
+
+@pytest.mark.parametrize("words", ["", "  ", "x" * 201])
+def test_a_decision_without_words_or_with_too_many_is_refused(words: str) -> None:
+    with pytest.raises(AfterSaleInvalid):
+        rule.admit_decision_words(words)
+    if len(words) > 200:
         with pytest.raises(AfterSaleInvalid):
-            wrong()
+            rule.admit_words(text=words)
+
+
+@pytest.mark.parametrize(
+    ("carrier", "parcel"), [(" ", "SF1"), ("x" * 41, "SF1"), ("顺丰", ""), ("顺丰", "单号"), ("顺丰", "1" * 41)]
+)
+def test_a_parcel_has_a_carrier_and_a_number(carrier: str, parcel: str) -> None:
+    with pytest.raises(AfterSaleInvalid):
+        rule.admit_parcel(carrier=carrier, number=parcel)
 
 
 def test_goods_that_cannot_be_returned_need_the_members_word() -> None:
