@@ -1,6 +1,7 @@
 """Coupons: their states and refusals, what the terms of a template say, and when a coupon is good.
 
-Giving out is in ``loyalty.coupon_issue``, using in ``loyalty.coupon_use``, the best choice in ``loyalty.coupon_choice``.
+Giving out is in ``loyalty.coupon_issue``, using in ``loyalty.coupon_use``, the best choice in
+``loyalty.coupon_choice``.
 
 Source: docs/rules/coupon.md
 """
@@ -32,9 +33,10 @@ class CouponKind(StrEnum):
     AMOUNT = "amount"
     PERCENT = "percent"
     EXCHANGE = "exchange"
+    SHIPPING = "shipping"
 
 
-APPLY_ORDER = (CouponKind.EXCHANGE, CouponKind.AMOUNT, CouponKind.PERCENT)
+APPLY_ORDER = (CouponKind.EXCHANGE, CouponKind.AMOUNT, CouponKind.PERCENT, CouponKind.SHIPPING)
 """In one order, coupons are applied in this order of their kinds; within a kind, the older template first."""
 
 
@@ -46,6 +48,8 @@ class CouponState(StrEnum):
     USED = "used"
     EXPIRED = "expired"
     VOID = "void"
+    GIFTING = "gifting"
+    GIVEN = "given"
 
 
 class CouponChannel(StrEnum):
@@ -56,6 +60,9 @@ class CouponChannel(StrEnum):
     GRANT = "grant"
     TIER = "tier"
     MALL = "mall"
+    GIFT = "gift"
+    NEWCOMER = "newcomer"
+    BIRTHDAY = "birthday"
 
 
 class CouponEventKind(StrEnum):
@@ -68,6 +75,9 @@ class CouponEventKind(StrEnum):
     RETURNED = "returned"
     EXPIRED = "expired"
     VOIDED = "voided"
+    GIFTING = "gifting"
+    GIFT_RETURNED = "gift_returned"
+    GIVEN = "given"
 
 
 class TemplateState(StrEnum):
@@ -95,6 +105,7 @@ class UnusableReason(StrEnum):
     EXPIRED = "expired"
     OUT_OF_SCOPE = "out_of_scope"
     BELOW_THRESHOLD = "below_threshold"
+    NO_SHIPPING_FEE = "no_shipping_fee"
     NOTHING_LEFT = "nothing_left"
 
 
@@ -227,9 +238,10 @@ class Scope:
 class CouponTerms:
     """One version of a template's terms.
 
-    ``amount_fen`` belongs to the kind amount, ``discount_bp`` to percent; ``cap_fen`` is the most that a percent or
-    exchange coupon takes off, None: no cap. Valid from ``valid_from`` to ``valid_until``, both shop days included, or
-    for ``valid_days`` days after the claim, from ``delay_days`` later on. ``member_limit`` None: no limit.
+    ``amount_fen`` belongs to the kind amount, ``discount_bp`` to percent; ``cap_fen`` is the most that a percent,
+    exchange or shipping coupon takes off, None: no cap. Valid from ``valid_from`` to ``valid_until``, both shop days
+    included, or for ``valid_days`` days after the claim, from ``delay_days`` later on. ``member_limit`` None: no limit.
+    A coupon may be given on ``gift_limit`` times, each time for ``gift_hours`` hours.
     """
 
     kind: CouponKind
@@ -249,6 +261,8 @@ class CouponTerms:
     member_limit: int | None = None
     member_daily_limit: int | None = None
     return_grace_days: int = 7
+    gift_limit: int = 1
+    gift_hours: int = 24
 
     @classmethod
     def parse(cls, definition: Definition) -> Self:
@@ -282,6 +296,8 @@ class CouponTerms:
             member_limit=fields.optional_integer("member_limit", 1, 1_000_000),
             member_daily_limit=fields.optional_integer("member_daily_limit", 1, 1_000_000),
             return_grace_days=fields.integer("return_grace_days", 0, 365, 7),
+            gift_limit=fields.integer("gift_limit", 0, 10, 1),
+            gift_hours=fields.integer("gift_hours", 1, 168, 24),
         )
         fields.done()
         return terms
@@ -311,6 +327,8 @@ class CouponTerms:
             "member_limit": self.member_limit,
             "member_daily_limit": self.member_daily_limit,
             "return_grace_days": self.return_grace_days,
+            "gift_limit": self.gift_limit,
+            "gift_hours": self.gift_hours,
         }
 
     def worth_fen(self) -> int | None:
@@ -326,7 +344,7 @@ class CouponTerms:
 _OWNERS = {
     "amount_fen": {CouponKind.AMOUNT},
     "discount_bp": {CouponKind.PERCENT},
-    "cap_fen": {CouponKind.PERCENT, CouponKind.EXCHANGE},
+    "cap_fen": {CouponKind.PERCENT, CouponKind.EXCHANGE, CouponKind.SHIPPING},
 }
 
 

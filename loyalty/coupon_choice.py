@@ -21,6 +21,7 @@ from loyalty.coupon_use import (
     covered_lines,
     face_wasted,
     most_off,
+    payable,
     take_off,
     unusable,
 )
@@ -72,21 +73,27 @@ def rank(chosen: Sequence[HeldCoupon], applied: Sequence[AppliedCoupon]) -> _Ran
 
 
 def best_plan(
-    coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine], *, now: datetime, max_steps: int = MAX_STEPS
+    coupons: Sequence[HeldCoupon],
+    lines: Sequence[CouponLine],
+    *,
+    now: datetime,
+    shipping_fen: int = 0,
+    max_steps: int = MAX_STEPS,
 ) -> Plan:
-    """The coupons that take the most off these lines together, and what became of each of the others.
+    """The coupons that take the most off these lines and their shipping together, and what became of the others.
 
-    Of combinations that take the same, the one whose coupons end sooner; then the one that wastes less face value. A
-    coupon that would find nothing left is never used.
+    ``shipping_fen`` is the fee before coupons, 0 while it is not known. Of combinations that take the same, the one
+    whose coupons end sooner; then the one that wastes less face value. A coupon that would find nothing left is never
+    used.
     """
-    reasons = {coupon.id: unusable(coupon, lines, now=now) for coupon in coupons}
+    reasons = {coupon.id: unusable(coupon, lines, now=now, shipping_fen=shipping_fen) for coupon in coupons}
     usable = sorted((coupon for coupon in coupons if reasons[coupon.id] is None), key=HeldCoupon.position)
-    search = _Search(usable, lines, max_steps)
+    whole = payable(lines, shipping_fen)
+    search = _Search(usable, lines, shipping_fen, max_steps)
     search.greedy()
-    search.walk(0, (), [line.payable_fen for line in lines], 0)
-    applied = apply_coupons(search.best, lines)
+    search.walk(0, (), whole, 0)
+    applied = apply_coupons(search.best, lines, shipping_fen=shipping_fen)
     taken = {one.coupon_id: one.discount_fen for one in applied}
-    whole = [line.payable_fen for line in lines]
     verdicts = []
     for coupon in sorted(coupons, key=HeldCoupon.position):
         why = reasons[coupon.id]
@@ -112,10 +119,13 @@ def best_plan(
 class _Search:
     """Depth first over the usable coupons in the order in which they apply, so that what is left is always known."""
 
-    def __init__(self, usable: Sequence[HeldCoupon], lines: Sequence[CouponLine], max_steps: int) -> None:
+    def __init__(
+        self, usable: Sequence[HeldCoupon], lines: Sequence[CouponLine], shipping_fen: int, max_steps: int
+    ) -> None:
         self.usable = usable
         self.covered = [covered_lines(coupon.terms, lines) for coupon in usable]
         self.lines = lines
+        self.shipping_fen = shipping_fen
         self.max_steps = max_steps
         self.steps = 0
         self.best: tuple[HeldCoupon, ...] = ()
@@ -135,13 +145,13 @@ class _Search:
 
     def _offer(self, chosen: tuple[HeldCoupon, ...]) -> None:
         """Take the combination if it is better than the best. One with a coupon that finds nothing left is not."""
-        applied = apply_coupons(chosen, self.lines)
+        applied = apply_coupons(chosen, self.lines, shipping_fen=self.shipping_fen)
         found = rank(chosen, applied)
         if found < self.best_rank and all(one.discount_fen for one in applied):
             self.best, self.best_rank = chosen, found
 
     def walk(self, start: int, chosen: tuple[HeldCoupon, ...], left: Sequence[int], taken: int) -> None:
-        """Every way to add coupons from ``start`` on; ``left`` is what the chosen ones leave of each line."""
+        """Every way to add coupons from ``start`` on; ``left`` is what the chosen leave of each line and the fee."""
         if self.steps > self.max_steps or len(chosen) == MAX_COUPONS_PER_ORDER:
             return
         joining = []

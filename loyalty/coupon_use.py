@@ -59,10 +59,13 @@ class Unusable:
     missing_fen: int | None = None
 
 
-def unusable(coupon: HeldCoupon, lines: Sequence[CouponLine], *, now: datetime) -> Unusable | None:
+def unusable(
+    coupon: HeldCoupon, lines: Sequence[CouponLine], *, now: datetime, shipping_fen: int = 0
+) -> Unusable | None:
     """Why this coupon alone cannot be used on these lines; None if it can. The first of the reasons that applies.
 
     The threshold is measured on what the lines in scope cost before any coupon; reaching it exactly is enough.
+    ``shipping_fen`` is the shipping fee, 0 while it is not known.
     """
     if not coupon.available:
         return Unusable(reason=UnusableReason.NOT_AVAILABLE)
@@ -76,29 +79,35 @@ def unusable(coupon: HeldCoupon, lines: Sequence[CouponLine], *, now: datetime) 
     missing_fen = coupon.terms.threshold_fen - sum(line.payable_fen for line in covered)
     if missing_fen > 0:
         return Unusable(reason=UnusableReason.BELOW_THRESHOLD, missing_fen=missing_fen)
+    if coupon.terms.kind is CouponKind.SHIPPING and shipping_fen == 0:
+        return Unusable(reason=UnusableReason.NO_SHIPPING_FEE)
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedCoupon:
-    """What one coupon takes off an order in fen, altogether and of each line."""
+    """What one coupon takes off an order in fen, altogether, off each line, and off the shipping fee."""
 
     coupon_id: UUID
     template_code: str
     discount_fen: int
     shares: tuple[int, ...]
+    shipping_fen: int = 0
 
 
 def covered_lines(terms: CouponTerms, lines: Sequence[CouponLine]) -> tuple[int, ...]:
-    """The positions of the lines that a coupon is for."""
+    """The positions of the lines that a coupon takes something off; that of the shipping fee is after the last."""
+    if terms.kind is CouponKind.SHIPPING:
+        return (len(lines),)
     return tuple(at for at, line in enumerate(lines) if terms.scope.covers(line.product_id, line.category_ids))
 
 
 def most_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[int], left: Sequence[int]) -> int:
     """What a coupon takes off the ``covered`` lines altogether, of which ``left`` fen each are still to pay.
 
-    An amount takes up to its face, a percentage its part rounded half up and up to its cap. An exchange takes the price
-    of one piece of the dearest line, up to its cap.
+    The last of ``left`` is the shipping fee. An amount takes up to its face, a percentage its part rounded half up and
+    up to its cap. An exchange takes the price of one piece of the dearest line, and a shipping coupon the fee, up to
+    their caps.
     """
     if terms.kind is CouponKind.EXCHANGE:
         total = max((min(lines[at].unit_price_fen, left[at]) for at in covered), default=0)
@@ -107,6 +116,8 @@ def most_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[
         if terms.kind is CouponKind.AMOUNT:
             assert terms.amount_fen is not None, "an amount coupon has an amount"
             total = min(terms.amount_fen, whole)
+        elif terms.kind is CouponKind.SHIPPING:
+            total = whole
         else:
             assert terms.discount_bp is not None, "a percent coupon has a rate"
             total = apply_bp(whole, terms.discount_bp)
@@ -116,9 +127,10 @@ def most_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[
 def take_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[int], left: Sequence[int]) -> list[int]:
     """What a coupon takes off each of the lines: ``most_off``, shared over the covered ones by what is left of them.
 
-    Largest remainder, earlier line first. An exchange is about one line; of equally dear ones the earlier.
+    The last share is that of the shipping fee. Largest remainder, earlier line first. An exchange is about one line; of
+    equally dear ones the earlier.
     """
-    shares = [0] * len(lines)
+    shares = [0] * len(left)
     total = most_off(terms, lines, covered, left)
     if total == 0:
         return shares
@@ -131,9 +143,16 @@ def take_off(terms: CouponTerms, lines: Sequence[CouponLine], covered: Sequence[
     return shares
 
 
-def apply_coupons(coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine]) -> tuple[AppliedCoupon, ...]:
+def payable(lines: Sequence[CouponLine], shipping_fen: int) -> list[int]:
+    """What is to pay before coupons: for each of the lines, and for shipping last."""
+    return [*(line.payable_fen for line in lines), shipping_fen]
+
+
+def apply_coupons(
+    coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine], *, shipping_fen: int = 0
+) -> tuple[AppliedCoupon, ...]:
     """Apply coupons to lines in their fixed order, whatever order they are given in; each sees what is left."""
-    left = [line.payable_fen for line in lines]
+    left = payable(lines, shipping_fen)
     applied = []
     for coupon in sorted(coupons, key=HeldCoupon.position):
         shares = take_off(coupon.terms, lines, covered_lines(coupon.terms, lines), left)
@@ -143,7 +162,8 @@ def apply_coupons(coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine]) ->
                 coupon_id=coupon.id,
                 template_code=coupon.template_code,
                 discount_fen=sum(shares),
-                shares=tuple(shares),
+                shares=tuple(shares[:-1]),
+                shipping_fen=shares[-1],
             )
         )
     return tuple(applied)
@@ -163,9 +183,9 @@ def combinable(coupon: HeldCoupon, others: Sequence[HeldCoupon]) -> bool:
 
 
 def admit_coupons(
-    coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine], *, now: datetime
+    coupons: Sequence[HeldCoupon], lines: Sequence[CouponLine], *, now: datetime, shipping_fen: int = 0
 ) -> tuple[AppliedCoupon, ...]:
-    """What the coupons that a member chose take off these lines.
+    """What the coupons that a member chose take off these lines and off the fee ``shipping_fen``.
 
     Raises, in this order: TooManyCoupons (altogether), then coupon by coupon in their fixed order CouponNotUsable,
     TooManyCoupons (of one template), CouponsNotCombinable, and at last CouponNotUsable for one that finds nothing left.
@@ -174,7 +194,7 @@ def admit_coupons(
         raise TooManyCoupons(most=MAX_COUPONS_PER_ORDER)
     chosen: list[HeldCoupon] = []
     for coupon in sorted(coupons, key=HeldCoupon.position):
-        why = unusable(coupon, lines, now=now)
+        why = unusable(coupon, lines, now=now, shipping_fen=shipping_fen)
         if why is not None:
             raise CouponNotUsable(coupon_id=str(coupon.id), reason=why.reason.value, missing=why.missing_fen)
         same = [coupon, *(other for other in chosen if other.template_id == coupon.template_id)]
@@ -184,7 +204,7 @@ def admit_coupons(
             if not coupon.terms.combines(other.terms):
                 raise CouponsNotCombinable(coupon_id=str(coupon.id), other_id=str(other.id))
         chosen.append(coupon)
-    applied = apply_coupons(chosen, lines)
+    applied = apply_coupons(chosen, lines, shipping_fen=shipping_fen)
     for one in applied:
         if one.discount_fen == 0:
             raise CouponNotUsable(coupon_id=str(one.coupon_id), reason=UnusableReason.NOTHING_LEFT.value, missing=None)

@@ -76,6 +76,7 @@ async def write(order: Order, applied: Sequence[AppliedCoupon], now: datetime) -
                 coupon_id=one.coupon_id,
                 discount_fen=one.discount_fen,
                 shares=list(one.shares),
+                shipping_fen=one.shipping_fen,
             )
             for one in applied
         ]

@@ -28,6 +28,7 @@ describe(
         UnusableReason.EXPIRED: "Its time is over.",
         UnusableReason.OUT_OF_SCOPE: "Nothing in the cart is among what it is for.",
         UnusableReason.BELOW_THRESHOLD: "The goods that it is for cost too little; `missing` says by how much.",
+        UnusableReason.NO_SHIPPING_FEE: "There is no shipping fee that it could take off, or none is known yet.",
         UnusableReason.NOTHING_LEFT: "Other coupons leave nothing for it.",
     },
 )

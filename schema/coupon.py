@@ -30,9 +30,11 @@ describe(
     {
         CouponState.ISSUED: "It is the member's to use, within its time.",
         CouponState.RESERVED: "It is on an order that is not paid yet.",
-        CouponState.USED: "It was used on an order that is paid.",
+        CouponState.USED: "It was used on an order that is paid, or at a till.",
         CouponState.EXPIRED: "It ended unused.",
         CouponState.VOID: "It was taken away, or its exchange was given back.",
+        CouponState.GIFTING: "It is offered to a friend and cannot be used 赠送中.",
+        CouponState.GIVEN: "A friend took it and has one instead 已赠出.",
     },
 )
 describe(
@@ -44,6 +46,9 @@ describe(
         CouponChannel.GRANT: "Granted by the shop 发放.",
         CouponChannel.TIER: "A benefit of the tier 等级月度券.",
         CouponChannel.MALL: "Exchanged for points 积分兑换.",
+        CouponChannel.GIFT: "From a friend 好友赠送.",
+        CouponChannel.NEWCOMER: "With the newcomer pack 新人礼包.",
+        CouponChannel.BIRTHDAY: "A benefit of the tier on the birthday 生日券.",
     },
 )
 describe(
@@ -52,11 +57,14 @@ describe(
     {
         CouponEventKind.ISSUED: "A member got it.",
         CouponEventKind.RESERVED: "An order was placed with it.",
-        CouponEventKind.USED: "That order was paid.",
+        CouponEventKind.USED: "That order was paid, or it was used at a till.",
         CouponEventKind.RELEASED: "That order was closed; the coupon is free again.",
-        CouponEventKind.RETURNED: "That order was refunded; the coupon is free again.",
+        CouponEventKind.RETURNED: "That order was refunded, or the use at the till reversed; the coupon is free again.",
         CouponEventKind.EXPIRED: "Its time was over.",
         CouponEventKind.VOIDED: "It was taken away.",
+        CouponEventKind.GIFTING: "It was offered to a friend.",
+        CouponEventKind.GIFT_RETURNED: "The offer ended untaken; the coupon is free again.",
+        CouponEventKind.GIVEN: "A friend took it.",
     },
 )
 

@@ -24,6 +24,7 @@ describe(
         CouponKind.AMOUNT: "Up to its face 代金券、满减券.",
         CouponKind.PERCENT: "A part of the goods, up to its cap 折扣券.",
         CouponKind.EXCHANGE: "The price of one piece of the dearest line that it is for, up to its cap 兑换券.",
+        CouponKind.SHIPPING: "The shipping fee, up to its cap 包邮券.",
     },
 )
 
@@ -69,6 +70,8 @@ class CouponTermsView:
     return_grace_days: int = strawberry.field(
         description="Days for which it is good again if it ended while an order had it, 0 to 365."
     )
+    gift_limit: int = strawberry.field(description="How often it may be given on to a friend, 0 (never) to 10.")
+    gift_hours: int = strawberry.field(description="Hours that a friend has to take it, 1 to 168.")
 
     @classmethod
     def from_rule(cls, terms: CouponTerms) -> "CouponTermsView":
@@ -97,6 +100,8 @@ class CouponTermsView:
             member_limit=terms.member_limit,
             member_daily_limit=terms.member_daily_limit,
             return_grace_days=terms.return_grace_days,
+            gift_limit=terms.gift_limit,
+            gift_hours=terms.gift_hours,
         )
 
 
@@ -124,7 +129,8 @@ class CouponTermsInput:
         default=None, description="The part that a percent coupon takes off, 1 to 10,000 in 1/10,000; required there."
     )
     cap: Fen | None = strawberry.field(
-        default=None, description="The most that a percent or exchange coupon takes off, in fen; no cap unless given."
+        default=None,
+        description="The most that a percent, exchange or shipping coupon takes off, in fen; no cap unless given.",
     )
     threshold: Fen = strawberry.field(
         default=Fen(0), description="The goods must cost at least this much before coupons, in fen; 0 for none."
@@ -155,6 +161,10 @@ class CouponTermsInput:
     return_grace_days: int = strawberry.field(
         default=7, description="Days for which it is good again if it ended while an order had it, 0 to 365."
     )
+    gift_limit: int = strawberry.field(
+        default=1, description="How often a coupon may be given on from member to member, 0 (never) to 10."
+    )
+    gift_hours: int = strawberry.field(default=24, description="Hours that a friend has to take it, 1 to 168.")
 
     def to_definition(self) -> dict[str, object]:
         """What the rule parses, every field named so that a change takes what was left out away."""

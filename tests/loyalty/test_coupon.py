@@ -173,6 +173,22 @@ def test_what_a_coupon_takes_off(row: dict[str, str]) -> None:
     assert applied[0].discount_fen == sum(applied[0].shares)
 
 
+@pytest.mark.parametrize("row", worked("coupon.md", "Example: what a shipping coupon takes off"), ids=str)
+def test_what_a_shipping_coupon_takes_off(row: dict[str, str]) -> None:
+    terms = terms_of("shipping", cap=row["cap"], threshold_fen=number(row["over"]), scope=scope_of(row["scope"]))
+    coupon, cart, fee = held(1, terms), lines_of("A 1 × 6,000, B 1 × 3,000"), number(row["fee"])
+    why = use_rule.unusable(coupon, cart, now=NOON, shipping_fen=fee)
+    assert row["answer"] == (f"`{why.reason}`" if why else "ok")
+    assert number(row["missing"]) == (why.missing_fen or 0 if why else 0)
+    if why is None:
+        (applied,) = use_rule.admit_coupons([coupon], cart, now=NOON, shipping_fen=fee)
+        assert applied.discount_fen == applied.shipping_fen == number(row["takes off"])
+        assert applied.shares == (0, 0)
+    else:
+        with pytest.raises(rule.CouponNotUsable):
+            use_rule.admit_coupons([coupon], cart, now=NOON, shipping_fen=fee)
+
+
 @pytest.mark.parametrize("row", worked("coupon.md", "Example: which coupons go together"), ids=str)
 def test_which_coupons_go_together(row: dict[str, str]) -> None:
     def read(cell: str) -> CouponTerms:
@@ -276,14 +292,15 @@ def test_a_window_has_length_and_a_kind_stays() -> None:
 
 
 @given(
-    kinds=st.lists(st.sampled_from(["amount", "percent", "exchange"]), min_size=1, max_size=5),
+    kinds=st.lists(st.sampled_from(["amount", "percent", "exchange", "shipping"]), min_size=1, max_size=5),
     value=st.integers(1, 10_000),
     prices=st.lists(st.integers(1, 10_000), min_size=1, max_size=6),
 )
 def test_no_line_gives_more_than_it_costs_and_shares_add_up(kinds: list[str], value: int, prices: list[int]) -> None:
     lines = [CouponLine(product_id=TEA, unit_price_fen=price, payable_fen=price) for price in prices]
     coupons = [held(at, terms_of(kind, str(value))) for at, kind in enumerate(kinds, start=1)]
-    applied = use_rule.apply_coupons(coupons, lines)
+    applied = use_rule.apply_coupons(coupons, lines, shipping_fen=value)
+    assert sum(one.shipping_fen for one in applied) <= value
     for at, price in enumerate(prices):
         assert 0 <= sum(one.shares[at] for one in applied) <= price
-    assert all(one.discount_fen == sum(one.shares) for one in applied)
+    assert all(one.discount_fen == sum(one.shares) + one.shipping_fen for one in applied)

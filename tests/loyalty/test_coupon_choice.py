@@ -51,7 +51,7 @@ def read(text: str, *, at: int) -> tuple[str, HeldCoupon]:
 @pytest.mark.parametrize("row", worked("coupon.md", "Example: the best combination"), ids=str)
 def test_the_best_combination(row: dict[str, str]) -> None:
     coupons = [read(text, at=at)[1] for at, text in enumerate(row["coupons"].split("; "), start=1)]
-    plan = best_plan(coupons, CART, now=NOW)
+    plan = best_plan(coupons, CART, now=NOW, shipping_fen=1_200)
     assert sorted(one.template_code for one in plan.applied) == row["best"].split(", ")
     assert plan.discount_fen == number(row["takes off"])
     assert plan.exact
@@ -117,21 +117,24 @@ def every_combination(wallet: Sequence[HeldCoupon]) -> Iterator[tuple[HeldCoupon
 
 def test_the_best_combination_equals_brute_force_on_1_000_random_carts() -> None:
     random = Random(17)
-    many_used = 0
+    many_used = shipped = 0
     for _ in range(1_000):
         wallet, cart = a_wallet(random, 8), a_cart(random)
-        usable = [coupon for coupon in wallet if unusable(coupon, cart, now=NOW) is None]
+        fee = random.choice([0, 150, 600, 1_500])
+        usable = [coupon for coupon in wallet if unusable(coupon, cart, now=NOW, shipping_fen=fee) is None]
         ranks = []
         for chosen in every_combination(usable):
-            applied = apply_coupons(chosen, cart)
+            applied = apply_coupons(chosen, cart, shipping_fen=fee)
             if all(one.discount_fen for one in applied):
                 ranks.append(rank(chosen, applied))
-        plan = best_plan(wallet, cart, now=NOW)
+        plan = best_plan(wallet, cart, now=NOW, shipping_fen=fee)
         used = {one.coupon_id for one in plan.applied}
         assert plan.exact
+        shipped += sum(one.shipping_fen for one in plan.applied) > 0 and len(used) > 1
         assert rank([coupon for coupon in wallet if coupon.id in used], plan.applied) == min(ranks)
         many_used += len(used) > 1
-    assert many_used > 200, "carts that need no combination would prove little"
+    assert many_used > 150, "carts that need no combination would prove little"
+    assert shipped > 30, "so would carts that combine nothing with the fee"
 
 
 def test_the_plan_explains_every_coupon_and_adds_up() -> None:
