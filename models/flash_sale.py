@@ -33,7 +33,8 @@ class FlashItem(Row):
     """A SKU in a session. ``carved_count = left_count + held_count + sold_count + returned_count`` at every commit.
 
     ``held_count`` are the pieces of unpaid orders and of standing offers, ``waiting_count`` those that the queue still
-    waits for. ``epoch`` counts the loadings of the gate. ``closed_at`` is the session's: from then on what comes back
+    waits for. ``epoch`` counts the loadings of the gate, which is next held
+    against this row at ``gate_due_at``. ``closed_at`` is the session's: from then on what comes back
     goes to the SKU.
     """
 
@@ -52,6 +53,7 @@ class FlashItem(Row):
     returned_count = fields.IntField(default=0)
     waiting_count = fields.IntField(default=0)
     epoch = fields.IntField(default=0)
+    gate_due_at = fields.DatetimeField(null=True)
     closed_at = fields.DatetimeField(null=True)
 
     class Meta:

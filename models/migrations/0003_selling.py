@@ -2,6 +2,7 @@ from orjson import loads
 from tortoise import fields, migrations
 from tortoise.fields.base import OnDelete
 from tortoise.fields.data import JSON_DUMPS
+from tortoise.fields.db_defaults import Now
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
@@ -117,7 +118,6 @@ class Migration(migrations.Migration):
                 ("state", fields.CharField(max_length=16)),
                 ("token_mark", fields.CharField(unique=True, max_length=64)),
                 ("token_sealed", fields.TextField(unique=False)),
-                ("message", fields.CharField(default="", max_length=60)),
                 ("made_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("expires_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("due_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
@@ -283,6 +283,7 @@ class Migration(migrations.Migration):
                 ("returned_count", fields.IntField(default=0)),
                 ("waiting_count", fields.IntField(default=0)),
                 ("epoch", fields.IntField(default=0)),
+                ("gate_due_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("closed_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
             options={
@@ -539,6 +540,7 @@ class Migration(migrations.Migration):
                 ("state", fields.CharField(max_length=16)),
                 ("amount_fen", fields.BigIntField()),
                 ("shipping_fen", fields.BigIntField(default=0)),
+                ("shipping_back", fields.BooleanField()),
                 ("points_used", fields.BigIntField(default=0)),
                 ("earned_reversed", fields.BigIntField(default=0)),
                 ("effect", fields.JSONField(null=True, encoder=JSON_DUMPS, decoder=loads)),
@@ -1007,6 +1009,33 @@ class Migration(migrations.Migration):
             },
         ),
         ops.AlterModelOptions(
+            name="ExceptionCase",
+            options={
+                "table": "exception_case",
+                "app": "store",
+                "pk_attr": "id",
+                "table_description": "Something a machine cannot finish: one row with its cause until it is settled.",
+            },
+        ),
+        ops.AddField(
+            model_name="ExceptionCase",
+            name="due_at",
+            field=fields.DatetimeField(db_default=Now(), auto_now=False, auto_now_add=False),
+        ),
+        ops.AddField(
+            model_name="ExceptionCase",
+            name="owner",
+            field=fields.ForeignKeyField(
+                "store.Operator",
+                source_field="owner_id",
+                null=True,
+                db_constraint=True,
+                to_field="id",
+                related_name=False,
+                on_delete=OnDelete.RESTRICT,
+            ),
+        ),
+        ops.AlterModelOptions(
             name="Membership",
             options={
                 "table": "membership",
@@ -1120,6 +1149,11 @@ class Migration(migrations.Migration):
             name="shipped_count",
             field=fields.IntField(default=0, db_default=0),
         ),
+        ops.AddField(
+            model_name="PaymentAttempt",
+            name="notify_url",
+            field=fields.CharField(null=True, max_length=256),
+        ),
         ops.AlterModelOptions(
             name="PointsAccount",
             options={
@@ -1155,6 +1189,11 @@ class Migration(migrations.Migration):
                 "pk_attr": "member_id",
                 "table_description": "The code that a member gives to friends; it never changes.",
             },
+        ),
+        ops.AddField(
+            model_name="Refund",
+            name="evidence",
+            field=fields.CharField(default="", db_default="", max_length=200),
         ),
         ops.AddField(
             model_name="Refund",

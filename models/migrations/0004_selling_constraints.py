@@ -152,6 +152,7 @@ REPLACED = {
 """Checks that stood before and now count more columns in."""
 
 INDEXES = (
+    "CREATE INDEX flash_item_gate_due ON flash_item (gate_due_at) WHERE gate_due_at IS NOT NULL",
     "DROP INDEX refund_returns_payment_once",
     "CREATE UNIQUE INDEX refund_returns_stray_payment_once ON refund (payment_id) "
     "WHERE order_refund_id IS NULL AND state <> 'closed'",
@@ -186,9 +187,9 @@ SEEDED = (
 """What was on sale before has the beginning of a history. An id of its own need not be made: the SKU's is as unique."""
 
 REFUNDED = (
-    "INSERT INTO order_refund (id, order_id, cause, reason, state, amount_fen, shipping_fen, points_used, "
-    "earned_reversed, requested_at, done_at) SELECT id, id, 'by_operator', '', "
-    "CASE state WHEN 'refunded' THEN 'done' ELSE 'requested' END, payable_fen, 0, points_used, 0, "
+    "INSERT INTO order_refund (id, order_id, cause, reason, state, amount_fen, shipping_fen, shipping_back, "
+    "points_used, earned_reversed, requested_at, done_at) SELECT id, id, 'by_operator', '', "
+    "CASE state WHEN 'refunded' THEN 'done' ELSE 'requested' END, payable_fen, 0, true, points_used, 0, "
     "coalesce(refunded_at, paid_at), refunded_at FROM shop_order WHERE state IN ('refunding', 'refunded')",
     "INSERT INTO order_refund_line (id, order_refund_id, line_id, quantity, sent_count, restocked_count, money_fen, "
     "points_used) SELECT line.id, o.id, line.id, line.quantity, 0, line.quantity, line.payable_fen, "

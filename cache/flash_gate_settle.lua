@@ -1,0 +1,51 @@
+-- Says what became of tickets. Each is settled once, however often it is said. A ticket is pieces:state:member, its
+-- state f (in flight), k (kept by an order) or r (released; its request stays known).
+-- KEYS: the gate, its tickets in flight. ARGV: how many pieces the database would let anybody take, or -1 if that was
+-- not asked; then for each ticket what became of it, its request, member and pieces:
+--   keep     its order is written, with pieces that anybody could have taken
+--   claim    its order is written, with pieces that had been set aside for this member
+--   drop     no order was written
+--   release  its order gave the pieces back
+local gate, flight = KEYS[1], KEYS[2]
+if redis.call('EXISTS', gate) == 0 then
+    return 0
+end
+local open = tonumber(ARGV[1])
+local function add_left(amount)
+    local left = tonumber(redis.call('HGET', gate, 'left')) + amount
+    if open >= 0 and amount > 0 then
+        left = math.min(left, open)
+    end
+    redis.call('HSET', gate, 'left', math.max(left, 0))
+end
+local function add_had(member, amount)
+    if redis.call('HINCRBY', gate, 'm:' .. member, amount) <= 0 then
+        redis.call('HDEL', gate, 'm:' .. member)
+    end
+end
+for at = 2, #ARGV, 4 do
+    local what, request, member, pieces = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+    local field = 't:' .. request
+    local known = redis.call('HGET', gate, field)
+    local state = known and string.match(known, '^%d+:(%a):') or ''
+    if what == 'keep' or what == 'claim' then
+        if state == '' or state == 'r' then
+            add_had(member, pieces)
+            if what == 'keep' then
+                add_left(-pieces)
+            end
+        end
+        redis.call('HSET', gate, field, pieces .. ':k:' .. member)
+    elseif what == 'drop' and state == 'f' then
+        add_had(member, -pieces)
+        add_left(pieces)
+        redis.call('HDEL', gate, field)
+    elseif what == 'release' and (state == 'f' or state == 'k') then
+        add_had(member, -pieces)
+        add_left(pieces)
+        redis.call('HSET', gate, field, pieces .. ':r:' .. member)
+    end
+    redis.call('ZREM', flight, request)
+end
+redis.call('HINCRBY', gate, 'version', 1)
+return 1
