@@ -21,7 +21,6 @@ class CouponGift(Row):
     state = fields.CharField(max_length=16)
     token_mark = fields.CharField(max_length=64, unique=True)
     token_sealed = fields.TextField()
-    message = fields.CharField(max_length=60, default="")
     made_at = fields.DatetimeField()
     expires_at = fields.DatetimeField()
     due_at = fields.DatetimeField(null=True)
