@@ -117,6 +117,27 @@ class TokenRejected(WeChatError):
     """40001, 40014, 42001: the access token is not (or no longer) good. Fetch anew once, then repeat the call once."""
 
 
+# --- order shipping management ----------------------------------------------------------------------------------------
+
+
+class PaymentUnknown(WeChatError):
+    """10060001: WeChat's shipping management does not know the payment, or not yet: it learns of it a moment later."""
+
+    retriable = True
+
+
+class ShippingUnchanged(WeChatError):
+    """10060023: WeChat has exactly this already."""
+
+
+class ReshipUsed(WeChatError):
+    """10060002, 10060003: what was told is complete and was corrected once; it stays as it is."""
+
+
+class ShippingImpossible(WeChatError):
+    """10060004: the payment takes no shipping: it was refunded, received, or needs none."""
+
+
 # --- WeChat Pay -------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +189,11 @@ _MINI: dict[int, type[WeChatError]] = {
     40226: RiskBlocked,
     45009: QuotaExhausted,
     45011: FrequencyLimited,
+    10060001: PaymentUnknown,
+    10060002: ReshipUsed,
+    10060003: ReshipUsed,
+    10060004: ShippingImpossible,
+    10060023: ShippingUnchanged,
 }
 
 _PAY: dict[str, type[WeChatError]] = {

@@ -16,7 +16,16 @@ PAY_ENDPOINTS: Final = (
     "billdownload",
     "certificates",
 )
-MINI_ENDPOINTS: Final = ("code2session", "checksession", "stable_token", "phone")
+MINI_ENDPOINTS: Final = (
+    "code2session",
+    "checksession",
+    "stable_token",
+    "phone",
+    "shipping_upload",
+    "shipping_order",
+    "shipping_orders",
+    "trade_managed",
+)
 
 BEFORE: Final = ("errcode", "frequency_limited", "system_error", "not_enough", "slow", "reset", "pay_first")
 """Done before the call has an effect. ``slow`` and ``pay_first`` then let it go on."""

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from wechat.errors import SignatureInvalid
 from wechat.pay_crypto import Keyring, payment_message
-from wechat.sandbox import mini, orders, refunds
+from wechat.sandbox import mini, orders, refunds, shipping
 from wechat.sandbox.answers import OperatorRefusal
 from wechat.sandbox.credentials import merchant_public_pem, new_certificate, new_public_key
 from wechat.sandbox.records import Order
@@ -284,6 +284,30 @@ async def ledger(world: "World", wanted: Wanted) -> Any:
     }
 
 
+async def shipments(world: "World", wanted: Wanted) -> Any:
+    """What the merchant has told of each paid order's goods, as ``get_order`` would tell it."""
+    return [shipping.told(world, each) for each in world.records.orders.values() if each.paid_s is not None]
+
+
+async def shipment_confirm(world: "World", wanted: Wanted) -> Any:
+    """The buyer confirms receipt of the order ``out_trade_no`` in WeChat."""
+    order = _order(world, wanted)
+    shipping.confirm(world, order)
+    return shipping.told(world, order)
+
+
+async def shipment_refuse(world: "World", wanted: Wanted) -> Any:
+    """From now on the order ``out_trade_no`` takes no shipping (10060004), as one that WeChat holds back."""
+    world.unshippable.add(_order(world, wanted).key)
+    return {}
+
+
+async def trade_managed(world: "World", wanted: Wanted) -> Any:
+    """Whether the mini-program is under trade management: ``managed``; it is until told otherwise."""
+    world.trade_managed = _of(wanted, "managed", bool)
+    return {"managed": world.trade_managed}
+
+
 async def reset(world: "World", wanted: Wanted) -> Any:
     """Forget everything but the credentials; the clock is real time again."""
     world.reset()
@@ -320,6 +344,10 @@ def operator_routes(world: "World") -> list[Route]:
         ("DELETE", "faults", faults_clear),
         ("POST", "signing", signing),
         ("GET", "ledger", ledger),
+        ("GET", "shipments", shipments),
+        ("POST", "shipments/confirm", shipment_confirm),
+        ("POST", "shipments/refuse", shipment_refuse),
+        ("POST", "trade_managed", trade_managed),
         ("POST", "reset", reset),
     ]
     return [Route(f"/_sandbox/{path}", _endpoint(world, call), methods=[method]) for method, path, call in calls]

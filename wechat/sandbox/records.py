@@ -103,6 +103,27 @@ class Refund:
 
 
 @dataclass(slots=True, kw_only=True)
+class Shipment:
+    """What the merchant told of a paid order's goods; ``reshipped``: the one correction is used."""
+
+    kind: ClassVar[str] = "shipment"
+    out_trade_no: str
+    logistics_type: int = 0
+    delivery_mode: int = 0
+    parcels: list[dict[str, Any]] = field(default_factory=list)
+    told_s: float = 0.0
+    finished: bool = False
+    finished_count: int = 0
+    reshipped: bool = False
+    shipped_s: float | None = None
+    received_s: float | None = None
+
+    @property
+    def key(self) -> str:
+        return self.out_trade_no
+
+
+@dataclass(slots=True, kw_only=True)
 class Attempt:
     """One delivery of a notice: the HTTP status it met, or why there was none."""
 
@@ -134,7 +155,7 @@ class Delivery:
 
 
 T = TypeVar("T")
-Record = User | Code | Token | Order | Refund | Delivery
+Record = User | Code | Token | Order | Refund | Shipment | Delivery
 
 
 class Records:
@@ -146,6 +167,7 @@ class Records:
         self.tokens: dict[str, Token] = {}
         self.orders: dict[str, Order] = {}
         self.refunds: dict[str, Refund] = {}
+        self.shipments: dict[str, Shipment] = {}
         self.deliveries: dict[str, Delivery] = {}
         self.offset_s = 0.0
         # The few that still have something before them, so that a long ledger costs no time.
@@ -177,7 +199,7 @@ class Records:
 
     def clear(self) -> None:
         """Forget everything."""
-        for kind in ("user", "code", "token", "order", "refund", "notice"):
+        for kind in ("user", "code", "token", "order", "refund", "shipment", "notice"):
             self._shelf(kind).clear()
         self.on_their_way.clear()
         self.processing.clear()
@@ -204,6 +226,7 @@ class Records:
             "token": self.tokens,
             "order": self.orders,
             "refund": self.refunds,
+            "shipment": self.shipments,
             "notice": self.deliveries,
         }
         return shelves[kind]
@@ -213,7 +236,14 @@ class Records:
             self._file.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", (kind, key, json.dumps(body)))
 
     def _load(self, file: sqlite3.Connection) -> None:
-        made: dict[str, Any] = {"user": User, "code": Code, "token": Token, "order": Order, "refund": Refund}
+        made: dict[str, Any] = {
+            "user": User,
+            "code": Code,
+            "token": Token,
+            "order": Order,
+            "refund": Refund,
+            "shipment": Shipment,
+        }
         for kind, key, body in file.execute("SELECT kind, key, body FROM record"):
             stored = json.loads(body)
             if kind == "clock":

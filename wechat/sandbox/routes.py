@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wechat.pay_crypto import seal
-from wechat.sandbox import bills, mini, orders, refunds
+from wechat.sandbox import bills, mini, orders, refunds, shipping
 from wechat.sandbox.answers import CutOff, MiniRefusal, PayRefusal, wire
 from wechat.sandbox.text import china_time
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 PayCall = Callable[[Request, bytes], dict[str, Any] | bytes | None]
 MiniCall = Callable[[Request, bytes], dict[str, Any]]
+OrderCall = Callable[["World", str | None, bytes], dict[str, Any]]
 
 
 def pay_routes(world: "World") -> list[Route]:
@@ -83,7 +84,17 @@ def mini_routes(world: "World") -> list[Route]:
     def session(request: Request, raw: bytes) -> dict[str, Any]:
         return mini.check_session(world, request.query_params)
 
+    def order(path: str, name: str, call: OrderCall) -> Route:
+        def answer(request: Request, raw: bytes) -> dict[str, Any]:
+            return call(world, request.query_params.get("access_token"), raw)
+
+        return Route(f"/wxa/sec/order/{path}", _mini(world, name, answer), methods=["POST"])
+
     return [
+        order("upload_shipping_info", "shipping_upload", shipping.upload),
+        order("get_order", "shipping_order", shipping.status),
+        order("get_order_list", "shipping_orders", shipping.listed),
+        order("is_trade_managed", "trade_managed", shipping.managed),
         Route("/wxa/checksession", _mini(world, "checksession", session), methods=["GET"]),
         Route("/sns/jscode2session", _mini(world, "code2session", login), methods=["GET"]),
         Route("/cgi-bin/stable_token", _mini(world, "stable_token", token), methods=["POST"]),

@@ -28,6 +28,8 @@ class World:
         self.logins: dict[str, list[float]] = {}
         self.forced_refreshes: list[float] = []
         self.any_code_openid: str | None = None
+        self.trade_managed = True
+        self.unshippable: set[str] = set()
         self.courier = Courier(self)
 
     @property
@@ -60,5 +62,7 @@ class World:
         self.logins.clear()
         self.forced_refreshes.clear()
         self.any_code_openid = None
+        self.trade_managed = True
+        self.unshippable.clear()
         self.gate.notice_serial = self.credentials.platform_keys[0].serial
         self.courier.forget()
