@@ -14,10 +14,9 @@ from loyalty.tier import TierLevel, TierTable
 from models.engine import in_transaction
 from models.ids import new_id
 from models.member import Member
-from models.order import Order, OrderLine
+from models.order import Order, OrderEvent, OrderLine
 from resolvers.deps import Deps
 from resolvers.member import tier_terms
-from resolvers.order_row import note
 from resolvers.programme import InForce, points_programme, tier_table
 
 
@@ -51,7 +50,16 @@ async def placed_under(member_id: UUID, now: datetime) -> PlacedUnder:
     )
 
 
-async def write_order(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """An unpaid order that is not written yet, with its lines and the first line of its timeline."""
+
+    order: Order
+    lines: Sequence[OrderLine]
+    event: OrderEvent
+
+
+def compose(
     deps: Deps,
     member_id: UUID,
     *,
@@ -61,14 +69,13 @@ async def write_order(
     under: PlacedUnder,
     remark: str,
     now: datetime,
-) -> Order:
-    """Write an unpaid order with its lines, one for each line of the quote. What it holds is up to the caller."""
-    assert in_transaction(), "an order is written together with what it holds"
+) -> NewOrder:
+    """An unpaid order with its lines, one for each line of the quote."""
     order_id = new_id(now)
     day = business_day(now, deps.zone)
     pay_by = pay_deadline(now, deps.pay_window)
     occasion = BoostOccasion(day=day, birthday=under.birthday, tier_code=under.tier.code)
-    order = await Order.create(
+    order = Order(
         id=order_id,
         number=order_number(day, order_id),
         member_id=member_id,
@@ -95,27 +102,51 @@ async def write_order(
         close_due_at=pay_by,
         created_at=now,
     )
-    await OrderLine.bulk_create(
-        [
-            OrderLine(
-                id=new_id(now),
-                order_id=order_id,
-                position=position,
-                sku_id=of.sku_id,
-                product_title=of.product_title,
-                sku_title=of.sku_title,
-                quantity=line.quantity,
-                list_price_fen=line.list_price_fen,
-                unit_price_fen=line.unit_price_fen,
-                goods_fen=line.goods_fen,
-                discount_fen=line.discount_fen,
-                promotion_fen=line.promotion_fen,
-                coupon_fen=line.coupon_fen,
-                points_fen=line.points_fen,
-                payable_fen=line.payable_fen,
-            )
-            for position, (line, of) in enumerate(zip(quote.lines, lines_of, strict=True))
-        ]
-    )
-    await note(order_id, "placed", now, payable_fen=quote.payable_fen, points_used=quote.points_used)
-    return order
+    lines = [
+        OrderLine(
+            id=new_id(now),
+            order_id=order_id,
+            position=position,
+            sku_id=of.sku_id,
+            product_title=of.product_title,
+            sku_title=of.sku_title,
+            quantity=line.quantity,
+            list_price_fen=line.list_price_fen,
+            unit_price_fen=line.unit_price_fen,
+            goods_fen=line.goods_fen,
+            discount_fen=line.discount_fen,
+            promotion_fen=line.promotion_fen,
+            coupon_fen=line.coupon_fen,
+            points_fen=line.points_fen,
+            payable_fen=line.payable_fen,
+        )
+        for position, (line, of) in enumerate(zip(quote.lines, lines_of, strict=True))
+    ]
+    details = {"payable_fen": quote.payable_fen, "points_used": quote.points_used}
+    event = OrderEvent(id=new_id(now), order_id=order_id, kind="placed", details=details, at=now)
+    return NewOrder(order=order, lines=lines, event=event)
+
+
+async def write_orders(composed: Sequence[NewOrder]) -> None:
+    """Write these orders in three statements, however many they are. What they hold is up to the caller."""
+    assert in_transaction(), "an order is written together with what it holds"
+    await Order.bulk_create([one.order for one in composed])
+    await OrderLine.bulk_create([line for one in composed for line in one.lines])
+    await OrderEvent.bulk_create([one.event for one in composed])
+
+
+async def write_order(
+    deps: Deps,
+    member_id: UUID,
+    *,
+    kind: OrderKind,
+    quote: Quote,
+    lines_of: Sequence[LineOf],
+    under: PlacedUnder,
+    remark: str,
+    now: datetime,
+) -> Order:
+    """Write an unpaid order with its lines, one for each line of the quote. What it holds is up to the caller."""
+    composed = compose(deps, member_id, kind=kind, quote=quote, lines_of=lines_of, under=under, remark=remark, now=now)
+    await write_orders([composed])
+    return composed.order
