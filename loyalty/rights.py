@@ -32,6 +32,9 @@ class Right(StrEnum):
     ORDER_READ = "order.read"
     ORDER_CANCEL = "order.cancel"
     ORDER_REFUND = "order.refund"
+    ORDER_ADDRESS_READ = "order.address_read"
+    SHIPPING_READ = "shipping.read"
+    SHIPPING_WRITE = "shipping.write"
     PAYMENT_READ = "payment.read"
     OPERATOR_READ = "operator.read"
     OPERATOR_WRITE = "operator.write"
@@ -53,7 +56,15 @@ class Role(StrEnum):
 
 
 _SEES_THE_SHOP = frozenset(
-    {Right.CATALOGUE_READ, Right.TIER_READ, Right.POINTS_READ, Right.CHECK_IN_READ, Right.MALL_READ, Right.COUPON_READ}
+    {
+        Right.CATALOGUE_READ,
+        Right.SHIPPING_READ,
+        Right.TIER_READ,
+        Right.POINTS_READ,
+        Right.CHECK_IN_READ,
+        Right.MALL_READ,
+        Right.COUPON_READ,
+    }
 )
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
@@ -77,10 +88,11 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.REFERRAL_PUBLISH,
         Right.REFERRAL_REVIEW,
     },
-    Role.CONTENT_OPERATIONS: _SEES_THE_SHOP | {Right.CATALOGUE_WRITE},
+    Role.CONTENT_OPERATIONS: _SEES_THE_SHOP | {Right.CATALOGUE_WRITE, Right.SHIPPING_WRITE},
     Role.ACTIVITY_OPERATIONS: _SEES_THE_SHOP
     | {
         Right.CATALOGUE_WRITE,
+        Right.SHIPPING_WRITE,
         Right.POINTS_REWARD,
         Right.MALL_WRITE,
         Right.COUPON_WRITE,
@@ -94,9 +106,18 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     },
     Role.DATA_OPERATIONS: _SEES_THE_SHOP
     | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ, Right.REFERRAL_READ},
-    Role.STAFF: _SEES_THE_SHOP | {Right.MEMBER_READ, Right.MEMBER_CODE_RESOLVE, Right.ORDER_READ},
+    Role.STAFF: _SEES_THE_SHOP
+    | {Right.MEMBER_READ, Right.MEMBER_CODE_RESOLVE, Right.ORDER_READ, Right.ORDER_ADDRESS_READ},
     Role.SUPPORT: _SEES_THE_SHOP
-    | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_CANCEL, Right.ORDER_REFUND, Right.PAYMENT_READ},
+    | {
+        Right.WHY_READ,
+        Right.MEMBER_READ,
+        Right.ORDER_READ,
+        Right.ORDER_ADDRESS_READ,
+        Right.ORDER_CANCEL,
+        Right.ORDER_REFUND,
+        Right.PAYMENT_READ,
+    },
     Role.FINANCE: _SEES_THE_SHOP
     | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_REFUND, Right.PAYMENT_READ, Right.AUDIT_READ},
 }

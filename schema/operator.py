@@ -9,6 +9,7 @@ from resolvers.deps import Deps
 from resolvers.session import read_operator_token
 from resolvers.token import TokenInvalid
 from schema import (
+    address,
     birthday,
     category,
     check_in,
@@ -44,6 +45,7 @@ from schema.http import GraphQLEndpoint
 
 QUERIES: tuple[type, ...] = (
     server_info.OperatorQuery,
+    address.OperatorQuery,
     operator_account.OperatorQuery,
     refund.OperatorQuery,
     reconciliation.OperatorQuery,
@@ -70,6 +72,7 @@ QUERIES: tuple[type, ...] = (
 )
 MUTATIONS: tuple[type, ...] = (
     operator_account.OperatorMutation,
+    address.OperatorMutation,
     refund.OperatorMutation,
     category.OperatorMutation,
     product.OperatorMutation,

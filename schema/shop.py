@@ -6,6 +6,7 @@ from resolvers.deps import Deps
 from resolvers.session import read_member_token
 from resolvers.token import TokenInvalid
 from schema import (
+    address,
     cart_coupon,
     category,
     check_in,
@@ -33,6 +34,7 @@ from schema.http import GraphQLEndpoint
 
 QUERIES: tuple[type, ...] = (
     server_info.ShopQuery,
+    address.ShopQuery,
     order.ShopQuery,
     category.ShopQuery,
     product.ShopQuery,
@@ -50,6 +52,7 @@ QUERIES: tuple[type, ...] = (
 )
 MUTATIONS: tuple[type, ...] = (
     session.ShopMutation,
+    address.ShopMutation,
     order.ShopMutation,
     points_mall.ShopMutation,
     check_in.ShopMutation,
