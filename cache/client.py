@@ -41,7 +41,9 @@ class _Cluster(aioredis.RedisCluster):
     """A cluster in whose client one waits for a free connection, and whose loss is a ConnectionError as elsewhere."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_connections=CONNECTIONS + SPARE_CONNECTIONS, **options)
+        # At every fifth MOVED the library would cut all connections, under whoever is waiting on them for an answer;
+        # without that each MOVED corrects its own slot, and a lost connection has them all read again.
+        super().__init__(max_connections=CONNECTIONS + SPARE_CONNECTIONS, reinitialize_steps=0, **options)
         self._turns = asyncio.Semaphore(CONNECTIONS)
 
     async def initialize(self, *args: Any, **kwargs: Any) -> "_Cluster":
@@ -60,6 +62,8 @@ class _Cluster(aioredis.RedisCluster):
         except TimeoutError:
             raise ConnectionError("No connection available.") from None
         try:
+            # The library sends what is asked before it knows the slots to any node, one MOVED for each.
+            await self.initialize()
             return await super().execute_command(*args, **kwargs)
         finally:
             self._turns.release()

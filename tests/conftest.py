@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from cache import engine as valkey
+from cache.address import Form
 from loyalty.rights import Role
 from loyalty.session import MEMBER_ACCESS_TTL, OPERATOR_ACCESS_TTL
 from models import engine, postgres
@@ -27,6 +28,8 @@ from resolvers.prepare import prepare
 from resolvers.seal import Seal
 from resolvers.token import TokenIssuer
 from tests.doors import Bearer, Door, bearer, doors_app, make_member, make_operator
+from tests.redis_forms import RedisForm
+from tests.redis_forms import started as started_form
 from tests.sandbox_server import SandboxControl, sandbox_served
 from wechat.login import LoginClient
 from wechat.mini import MiniProgramHost
@@ -81,6 +84,16 @@ def redis_url(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str]:
     started = valkey.find_or_start_throwaway(os.environ.get("YOULI_TEST_REDIS_URL"))
     yield valkey.with_database(started.url, number)
     started.stop()
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(form, id=form.value, marks=pytest.mark.xdist_group("redis_forms")) for form in Form],
+)
+def redis_form(request: pytest.FixtureRequest) -> Iterator[RedisForm]:
+    """Redis in each of its forms: a test that takes this runs on one server, behind Sentinel and on a cluster."""
+    with started_form(request.param) as running:
+        yield running
 
 
 def database_url(postgres_url: str, name: str) -> str:

@@ -6,11 +6,12 @@ import pytest
 
 from cache.client import Client
 from cache.engine import connect
+from tests.redis_forms import RedisForm
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Client]:
-    """A client of the worker's own database."""
-    client = connect(redis_url)
+async def redis(redis_form: RedisForm) -> AsyncIterator[Client]:
+    """A client of Redis in one of its forms."""
+    client = connect(redis_form.url)
     yield client
     await client.aclose()
