@@ -13,9 +13,10 @@ from uuid import UUID
 from loyalty.catalogue import MAX_STOCK
 from loyalty.order import MAX_PAYABLE_FEN, OutOfStock, QuantityInvalid
 from loyalty.points import PointsShort
-from loyalty.pricing import Explanation, PriceSource, PriceStep, Quote, QuotedLine
+from loyalty.pricing import Explanation, Quote, QuotedLine
 from loyalty.programme import Definition, Fields, Reason, between, invalid
 from loyalty.refusal import Refusal
+from loyalty.unit_price import PriceSource, PriceStep
 
 MAX_ITEM_POINTS = 100_000_000
 MAX_EXCHANGE_QUANTITY = 99

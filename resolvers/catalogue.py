@@ -11,7 +11,7 @@ from tortoise.queryset import QuerySet
 
 from loyalty import catalogue as rule
 from loyalty.catalogue import ProductState
-from loyalty.pricing import TierTerms
+from loyalty.unit_price import TierTerms
 from models.base import Row
 from models.catalogue import Category, Product, ProductMedia, Sku
 from models.engine import rows

@@ -16,7 +16,9 @@ from loyalty.coupon_use import AppliedCoupon, CouponLine, admit_coupons
 from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState, SkuTerms
 from loyalty.payment import AttemptState
 from loyalty.points_lot import available
-from loyalty.pricing import PriceLine, Quote, TierTerms, coupon_lines, price
+from loyalty.pricing import Quote, coupon_lines, price
+from loyalty.promotion_choice import promote
+from loyalty.unit_price import PriceLine, TierTerms
 from models import points_ledger as ledger
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
@@ -61,7 +63,7 @@ class _Basket:
 
     def for_coupons(self) -> list[CouponLine]:
         """The lines as coupons meet them."""
-        return coupon_lines(self.prices, tier=self.tier)
+        return coupon_lines(self.prices, promote(self.prices, tier=self.tier))
 
 
 async def _basket(member_id: UUID, lines: Sequence[OrderLine], now: datetime) -> _Basket:

@@ -11,7 +11,8 @@ from loyalty import order as rule
 from loyalty import points as points_rule
 from loyalty.order import OrderKind, OrderState
 from loyalty.order import OrderLine as OrderLineWish
-from loyalty.pricing import PriceSource, PriceStep, Quote
+from loyalty.pricing import Quote
+from loyalty.unit_price import PriceSource, PriceStep
 from models.order import Order as OrderRow
 from models.order import OrderEvent as OrderEventRow
 from models.order import OrderLine as OrderLineRow
@@ -20,6 +21,7 @@ from resolvers import mall_exchange
 from resolvers import order as verbs
 from resolvers import order_view as views
 from resolvers import payment as payment_verbs
+from schema.address import ShippingAddress, address_of_order
 from schema.context import Info
 from schema.enums import describe
 from schema.paging import After, Connection, First, connection, page
@@ -65,6 +67,9 @@ describe(
         PriceStep.ACTIVITY: "What the price of an activity takes off.",
         PriceStep.MEMBER: "What member prices take off.",
         PriceStep.TIER: "What the tier's discount takes off.",
+        PriceStep.DISCOUNT: "What a timed discount, newcomer price or member day takes off beyond the steps before.",
+        PriceStep.BUNDLE: "What an N-for-M promotion takes off.",
+        PriceStep.AMOUNT_OFF: "What an amount-off promotion takes off.",
         PriceStep.COUPON: "What a coupon takes off.",
         PriceStep.POINTS: "What points take off.",
         PriceStep.SHIPPING: "The shipping fee; 0 with the reason when it is free.",
@@ -190,6 +195,13 @@ class Order:
             return None
         found = await info.context.loaders.load(mall_exchange.by_orders, self.id)
         return MallExchange.from_row(*found) if found else None
+
+    @strawberry.field(
+        description="Where it is shipped to, as it was when it was placed; null if it is not shipped. Masked for "
+        "operators."
+    )
+    async def address(self, info: Info) -> ShippingAddress | None:
+        return await address_of_order(info, self.id)
 
     @strawberry.field(description="Everything that happened to it, oldest first.")
     async def timeline(self, info: Info) -> list[OrderEvent]:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.pricing import unit_price
 from loyalty.rights import Right
+from loyalty.unit_price import unit_price
 from models.catalogue import Sku as SkuRow
 from resolvers import catalogue
 from resolvers import sku as verbs

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from loyalty import points_mall
 from loyalty.order import QuantityInvalid
 from loyalty.points_mall import MallItem, MallItemKind, MallOffer
-from loyalty.pricing import PriceSource, refund_line
+from loyalty.pricing import refund_line
 from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
+from loyalty.unit_price import PriceSource
 from tests.loyalty.worked_examples import number, worked
 
 SKU = UUID(int=7)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from loyalty import points, pricing
 from loyalty.coupon import CouponKind, CouponTerms, Scope
 from loyalty.coupon_use import AppliedCoupon, HeldCoupon, admit_coupons
-from loyalty.pricing import PriceLine, PriceSource, PriceStep, ShippingQuote, TierTerms
+from loyalty.pricing import ShippingQuote
+from loyalty.promotion_choice import promote
+from loyalty.unit_price import PriceLine, PriceSource, PriceStep, TierTerms, unit_price
 from tests.loyalty.worked_examples import number, numbers, worked
 
 PROGRAMME = points.PointsProgramme.parse({})
@@ -61,7 +63,7 @@ def orders(draw: st.DrawFn) -> tuple[list[PriceLine], TierTerms | None, points.P
 
 def test_units_cost_what_the_page_says() -> None:
     for row in worked("pricing.md", "Example: the price of a unit"):
-        costs, source = pricing.unit_price(
+        costs, source = unit_price(
             list_price_fen=number(row["list"]),
             activity_price_fen=number(row["activity price"]) or None,
             member_price_fen=number(row["member price"]) or None,
@@ -234,7 +236,7 @@ def two_coupons(lines: list[PriceLine], tier_terms: TierTerms | None) -> tuple[A
         )
         for at, one in enumerate(terms)
     ]
-    return admit_coupons(held, pricing.coupon_lines(lines, tier=tier_terms), now=now)
+    return admit_coupons(held, pricing.coupon_lines(lines, promote(lines, tier=tier_terms)), now=now)
 
 
 TOGETHER: dict[str, Any] = {"group": "g", "combines_with": frozenset({"g"})}

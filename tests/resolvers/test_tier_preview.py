@@ -11,9 +11,9 @@ import pytest_asyncio
 
 from loyalty import points as points_rule
 from loyalty.order import OrderLine as Wanted
-from loyalty.pricing import TierTerms, unit_price
 from loyalty.programme import ProgrammeInvalid
 from loyalty.tier import TierTable, after_publish
+from loyalty.unit_price import TierTerms, unit_price
 from models.asyncpg_backend import SqlCount, sql_count
 from models.catalogue import Sku
 from models.engine import transaction
