@@ -1,0 +1,143 @@
+"""What more a member would have to buy to save more: the next step, the next set, the next coupon, free shipping.
+
+Source: docs/rules/promotion.md
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from loyalty.coupon import CouponKind
+from loyalty.coupon_choice import Plan
+from loyalty.money import apply_bp
+from loyalty.promotion import OfferedPromotion, PromotionKind
+from loyalty.promotion_choice import Promoted, covered, promote
+from loyalty.unit_price import PriceLine, TierTerms
+
+
+class HintKind(StrEnum):
+    """What a hint is about."""
+
+    PROMOTION = "promotion"
+    COUPON = "coupon"
+    SHIPPING = "shipping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """``missing_fen`` more of goods, or ``missing_pieces`` more pieces, would save ``saves_fen``.
+
+    ``code`` and ``title`` are the promotion's, ``code`` the coupon template's.
+    """
+
+    kind: HintKind
+    code: str | None = None
+    title: str | None = None
+    missing_fen: int | None = None
+    missing_pieces: int | None = None
+    saves_fen: int
+
+
+def hints(
+    lines: Sequence[PriceLine],
+    promoted: Promoted,
+    *,
+    tier: TierTerms | None = None,
+    promotions: Sequence[OfferedPromotion] = (),
+    plan: Plan | None = None,
+    shipping_fen: int = 0,
+    free_from_fen: int | None = None,
+) -> tuple[Hint, ...]:
+    """What more unlocks the next saving, the nearest first.
+
+    What pieces save is reckoned with more pieces of the cheapest goods in scope, and is what the promotion then takes
+    off more; what lacks pieces counts as what those would cost when it is compared. ``plan`` are the member's coupons,
+    ``free_from_fen`` what the goods must cost to be sent free of the fee ``shipping_fen``. All in fen.
+    """
+    found: list[tuple[int, Hint]] = []
+    for one in promotions:
+        if one.terms.kind is PromotionKind.AMOUNT_OFF:
+            found += _of_steps(lines, promoted, one)
+        elif not one.terms.kind.of_pieces:
+            found += _of_sets(lines, tier, one)
+    found += [(hint.missing_fen or 0, hint) for hint in _of_coupons(plan)]
+    if free_from_fen is not None and shipping_fen and free_from_fen > promoted.payable_fen:
+        missing_fen = free_from_fen - promoted.payable_fen
+        found.append((missing_fen, Hint(kind=HintKind.SHIPPING, missing_fen=missing_fen, saves_fen=shipping_fen)))
+    return tuple(hint for _, hint in sorted(found, key=_nearest))
+
+
+def _nearest(found: tuple[int, Hint]) -> tuple[int, int, str, str]:
+    away_fen, hint = found
+    return (away_fen, -hint.saves_fen, hint.kind, hint.code or "")
+
+
+def _of_steps(lines: Sequence[PriceLine], promoted: Promoted, promotion: OfferedPromotion) -> list[tuple[int, Hint]]:
+    on = covered(promotion, lines)
+    if not on:
+        return []
+    terms = promotion.terms
+    have_fen = sum(promoted.lines[at].base_fen * lines[at].quantity for at in on)
+    if terms.repeat:
+        every_fen = terms.steps[0].threshold_fen
+        next_fen = (have_fen // every_fen + 1) * every_fen
+    else:
+        ahead = [step.threshold_fen for step in terms.steps if step.threshold_fen > have_fen]
+        if not ahead:
+            return []
+        next_fen = ahead[0]
+    saves_fen = terms.off_at(next_fen) - terms.off_at(have_fen)
+    if saves_fen <= 0:
+        return []
+    missing_fen = next_fen - have_fen
+    return [(missing_fen, _hint(promotion, missing_fen=missing_fen, saves_fen=saves_fen))]
+
+
+def _of_sets(lines: Sequence[PriceLine], tier: TierTerms | None, promotion: OfferedPromotion) -> list[tuple[int, Hint]]:
+    on = covered(promotion, lines)
+    size = promotion.terms.pieces
+    if not on or size is None:
+        return []
+    missing = -sum(lines[at].quantity for at in on) % size or size
+    cheapest = min(on, key=lambda at: (lines[at].list_price_fen, at))
+    more = [replace(line, quantity=line.quantity + missing * (at == cheapest)) for at, line in enumerate(lines)]
+    before, after = (promote(some, tier=tier, promotions=[promotion]) for some in (lines, more))
+    saves_fen = sum(one.discount_fen for one in after.applied) - sum(one.discount_fen for one in before.applied)
+    if saves_fen <= 0:
+        return []
+    away_fen = missing * lines[cheapest].list_price_fen
+    return [(away_fen, _hint(promotion, missing_pieces=missing, saves_fen=saves_fen))]
+
+
+def _hint(
+    promotion: OfferedPromotion,
+    *,
+    saves_fen: int,
+    missing_fen: int | None = None,
+    missing_pieces: int | None = None,
+) -> Hint:
+    return Hint(
+        kind=HintKind.PROMOTION,
+        code=promotion.code,
+        title=promotion.title,
+        missing_fen=missing_fen,
+        missing_pieces=missing_pieces,
+        saves_fen=saves_fen,
+    )
+
+
+def _of_coupons(plan: Plan | None) -> list[Hint]:
+    found: dict[str, Hint] = {}
+    for verdict in plan.verdicts if plan else ():
+        terms, missing_fen = verdict.coupon.terms, verdict.why.missing_fen if verdict.why else None
+        if missing_fen is None:
+            continue
+        if terms.kind is CouponKind.PERCENT:
+            saves_fen = apply_bp(terms.threshold_fen, terms.discount_bp or 0)
+        else:
+            saves_fen = terms.amount_fen or 0
+        saves_fen = saves_fen if terms.cap_fen is None else min(saves_fen, terms.cap_fen)
+        if saves_fen:
+            code = verdict.coupon.template_code
+            found[code] = Hint(kind=HintKind.COUPON, code=code, missing_fen=missing_fen, saves_fen=saves_fen)
+    return list(found.values())
