@@ -30,6 +30,7 @@ MODULES = (
     "models.after_sale",
     "models.fulfilment",
     "models.coupon",
+    "models.promotion",
     "models.coupon_gift",
     "models.coupon_till",
     "models.newcomer_pack",

@@ -4,6 +4,8 @@ from tortoise import migrations
 from tortoise.migrations import operations as ops
 
 APPEND_ONLY = (
+    "promotion_version",
+    "order_promotion",
     "price_change",
     "order_address",
     "shipping_template_version",
@@ -13,6 +15,27 @@ APPEND_ONLY = (
 )
 
 CHECKS = {
+    "promotion": {
+        "promotion_kind_known": "kind IN ('discount', 'newcomer', 'member_day', 'bundle', 'pieces', 'amount_off')",
+        "promotion_state_known": "state IN ('draft', 'published', 'stopped')",
+        "promotion_window_has_length": "opens_at < closes_at",
+    },
+    "promotion_quota": {
+        "promotion_quota_counts_not_negative": "least(used_count, spent_fen) >= 0",
+        "promotion_quota_limits_not_negative": "least(total_limit, budget_fen) >= 0",
+    },
+    "order_promotion": {"order_promotion_takes_something_off": "least(uses, discount_fen) >= 1"},
+    "promotion_hold": {
+        "promotion_hold_state_known": "state IN ('pending', 'posted', 'released', 'expired', 'returned')",
+        "promotion_hold_resolved_once": "(state = 'pending') = (resolved_at IS NULL)",
+        "promotion_hold_of_something": "least(uses, discount_fen) >= 1 AND (order_id IS NULL) = (expires_at IS NOT NULL) "
+        "AND (order_id IS NOT NULL OR quote_id IS NOT NULL)",
+    },
+    "order_quote": {
+        "order_quote_state_known": "state IN ('pending', 'posted', 'released', 'expired')",
+        "order_quote_resolved_once": "(state = 'pending') = (resolved_at IS NULL)",
+        "order_quote_posted_has_its_order": "(state = 'posted') = (order_id IS NOT NULL)",
+    },
     "price_change": {
         "price_change_prices_positive": "least(price_fen, member_price_fen, baseline_fen) >= 1 AND seq >= 1",
         "price_change_struck_through_is_higher": "baseline_fen > price_fen",
@@ -118,6 +141,7 @@ CHECKS = {
 }
 
 REPLACED = {
+    "payment": {"payment_outcome_known": "outcome IN ('settled', 'revived', 'late', 'second', 'refused')"},
     "coupon_template": {"coupon_template_kind_known": "kind IN ('amount', 'percent', 'exchange', 'shipping')"},
     "coupon": {
         "coupon_state_known": "state IN ('issued', 'reserved', 'used', 'expired', 'void', 'gifting', 'given')",
@@ -152,6 +176,15 @@ REPLACED = {
 """Checks that stood before and now count more columns in."""
 
 INDEXES = (
+    "CREATE INDEX promotion_running ON promotion (closes_at) WHERE state = 'published'",
+    "CREATE UNIQUE INDEX promotion_hold_of_order ON promotion_hold (order_id, promotion_id) "
+    "WHERE state IN ('pending', 'posted')",
+    "CREATE INDEX promotion_hold_of_member ON promotion_hold (member_id, promotion_id) "
+    "WHERE state IN ('pending', 'posted')",
+    "CREATE INDEX promotion_hold_ending ON promotion_hold (promotion_id, expires_at) "
+    "WHERE state = 'pending' AND expires_at IS NOT NULL",
+    "CREATE INDEX exception_case_due ON exception_case (due_at, id) WHERE resolved_at IS NULL",
+    "CREATE INDEX exception_case_owned ON exception_case (owner_id, due_at, id) WHERE resolved_at IS NULL",
     "CREATE INDEX flash_item_gate_due ON flash_item (gate_due_at) WHERE gate_due_at IS NOT NULL",
     "DROP INDEX refund_returns_payment_once",
     "CREATE UNIQUE INDEX refund_returns_stray_payment_once ON refund (payment_id) "
