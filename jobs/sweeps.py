@@ -9,6 +9,7 @@ from loyalty.order import CloseReason
 from resolvers import (
     birthday,
     coupon_expiry,
+    coupon_gift,
     coupon_grant,
     notice,
     order,
@@ -67,6 +68,11 @@ async def _expire_coupons(deps: Deps, member_id: UUID) -> None:
     await coupon_expiry.expire(deps, member_id=member_id)
 
 
+async def _return_gift(deps: Deps, due: tuple[UUID, UUID]) -> None:
+    gift_id, giver_id = due
+    await coupon_gift.expire(deps, gift_id=gift_id, giver_id=giver_id)
+
+
 async def _advance_grant(deps: Deps, grant_id: UUID) -> None:
     await coupon_grant.carry_on(deps, grant_id=grant_id)
 
@@ -102,6 +108,7 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice),
     Sweep(name="expire_points", every_s=60, due=points_expiry.ended, do=_expire),
     Sweep(name="expire_coupons", every_s=60, due=coupon_expiry.ended, do=_expire_coupons),
+    Sweep(name="return_coupon_gifts", every_s=5, due=coupon_gift.ended, do=_return_gift),
     Sweep(name="advance_coupon_grants", every_s=2, due=coupon_grant.claim_due, do=_advance_grant),
     Sweep(name="tell_of_ending_points", every_s=300, due=points_expiry.notices_due, do=points_expiry.give_notice),
     Sweep(name="apply_tier_table", every_s=30, due=tier.due_for_table, do=_apply_table),

@@ -81,7 +81,7 @@ async def had_counts(_: Deps, keys: Sequence[tuple[UUID, UUID]]) -> Mapping[tupl
         "SELECT coupon.member_id, coupon.template_id, count(*)::int AS many FROM coupon "
         "JOIN unnest($1::uuid[], $2::uuid[]) AS wanted(member_id, template_id) "
         "ON wanted.member_id = coupon.member_id AND wanted.template_id = coupon.template_id "
-        "WHERE state <> 'void' GROUP BY 1, 2",
+        "WHERE state <> 'void' AND channel <> 'gift' GROUP BY 1, 2",
         [[member_id for member_id, _ in keys], [template_id for _, template_id in keys]],
     )
     return {(row["member_id"], row["template_id"]): row["many"] for row in found}

@@ -96,7 +96,7 @@ async def had(template_id: UUID, member_ids: Sequence[UUID], day: date) -> dict[
     """How many coupons of the template each of the members was given, in all and on that shop day."""
     found = await rows(
         "SELECT member_id, count(*)::int AS ever, count(*) FILTER (WHERE issued_on = $3)::int AS today FROM coupon "
-        "WHERE template_id = $1 AND member_id = ANY($2::uuid[]) AND state <> 'void' GROUP BY 1",
+        "WHERE template_id = $1 AND member_id = ANY($2::uuid[]) AND state <> 'void' AND channel <> 'gift' GROUP BY 1",
         [template_id, list(member_ids), day],
     )
     return {row["member_id"]: (row["ever"], row["today"]) for row in found}

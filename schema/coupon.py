@@ -191,6 +191,16 @@ class CouponLimitRefusal(Refusal):
     had: int = strawberry.field(description="Coupons the member was given, in all or today.")
 
 
+@refusal_type(rule.CouponStateRefused)
+@strawberry.type(
+    name="CouponStateRefused", description="Not possible in the coupon's state. Code `COUPON_STATE_REFUSED`."
+)
+class CouponStateRefusal(Refusal):
+    """The wrong state."""
+
+    state: str = strawberry.field(description="The coupon's state, in lower case.")
+
+
 @strawberry.type(description="The coupon is the member's.")
 class CouponClaimed:
     """Success of couponClaim and couponRedeemCode."""

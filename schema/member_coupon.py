@@ -5,20 +5,19 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty import coupon as rule
 from loyalty.rights import Right
 from models.coupon import Coupon as CouponRow
 from resolvers import coupon as member_verbs
 from resolvers import coupon_template as verbs
 from schema.catalogue import Key
 from schema.context import Info
-from schema.coupon import Coupon, CouponStateFilter
+from schema.coupon import Coupon, CouponStateFilter, CouponStateRefusal
 from schema.coupon_grant import coupon_granter
 from schema.coupon_terms import named_as_here
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs
 from schema.programme import ProgrammeInvalidRefusal
-from schema.refusal import Refusal, SimpleRefusal, refusal_type
+from schema.refusal import SimpleRefusal
 
 
 @strawberry.type(name="Coupon", description="A member's coupon.")
@@ -32,16 +31,6 @@ class OperatorCoupon(Coupon):
         """The stored coupon."""
         shown = Coupon.from_row(row)
         return cls(**vars(shown), member_id=row.member_id)
-
-
-@refusal_type(rule.CouponStateRefused)
-@strawberry.type(
-    name="CouponStateRefused", description="Not possible in the coupon's state. Code `COUPON_STATE_REFUSED`."
-)
-class CouponStateRefusal(Refusal):
-    """The wrong state."""
-
-    state: str = strawberry.field(description="The coupon's state, in lower case.")
 
 
 @strawberry.type(description="The coupon was taken away.")

@@ -14,6 +14,7 @@ from schema import (
     category,
     check_in,
     coupon_code,
+    coupon_gift,
     coupon_grant,
     coupon_template,
     member,
@@ -31,6 +32,7 @@ from schema import (
     referral_review,
     refund,
     server_info,
+    shipping,
     sku,
     stock,
     tier,
@@ -42,6 +44,7 @@ from schema.assembly import build
 from schema.context import Context
 from schema.errors import Unauthenticated
 from schema.http import GraphQLEndpoint
+from schema.rates import Rates
 
 QUERIES: tuple[type, ...] = (
     server_info.OperatorQuery,
@@ -52,10 +55,12 @@ QUERIES: tuple[type, ...] = (
     birthday.OperatorQuery,
     category.OperatorQuery,
     product.OperatorQuery,
+    shipping.OperatorQuery,
     stock.OperatorQuery,
     check_in.OperatorQuery,
     coupon_template.OperatorQuery,
     coupon_code.OperatorQuery,
+    coupon_gift.OperatorQuery,
     coupon_grant.OperatorQuery,
     member_coupon.OperatorQuery,
     member.OperatorQuery,
@@ -77,6 +82,7 @@ MUTATIONS: tuple[type, ...] = (
     category.OperatorMutation,
     product.OperatorMutation,
     sku.OperatorMutation,
+    shipping.OperatorMutation,
     stock.OperatorMutation,
     check_in.OperatorMutation,
     coupon_template.OperatorMutation,
@@ -105,9 +111,9 @@ def operator_schema() -> strawberry.Schema:
     )
 
 
-def operator_endpoint(deps: Deps, *, development: bool) -> GraphQLEndpoint:
+def operator_endpoint(deps: Deps, *, development: bool, rates: Rates | None = None) -> GraphQLEndpoint:
     """The endpoint for ``/admin/graphql``."""
-    return GraphQLEndpoint(operator_schema(), deps, sign_in, development=development)
+    return GraphQLEndpoint(operator_schema(), deps, sign_in, development=development, rates=rates)
 
 
 async def sign_in(context: Context, token: str) -> None:

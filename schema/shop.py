@@ -12,6 +12,7 @@ from schema import (
     check_in,
     check_in_make_up,
     coupon,
+    coupon_gift,
     member,
     member_code,
     member_profile,
@@ -31,6 +32,7 @@ from schema.assembly import build
 from schema.context import Context
 from schema.errors import Unauthenticated
 from schema.http import GraphQLEndpoint
+from schema.rates import Rates
 
 QUERIES: tuple[type, ...] = (
     server_info.ShopQuery,
@@ -40,6 +42,7 @@ QUERIES: tuple[type, ...] = (
     product.ShopQuery,
     check_in.ShopQuery,
     coupon.ShopQuery,
+    coupon_gift.ShopQuery,
     cart_coupon.ShopQuery,
     member.ShopQuery,
     points.ShopQuery,
@@ -57,6 +60,7 @@ MUTATIONS: tuple[type, ...] = (
     points_mall.ShopMutation,
     check_in.ShopMutation,
     coupon.ShopMutation,
+    coupon_gift.ShopMutation,
     check_in_make_up.ShopMutation,
     member.ShopMutation,
     member_code.ShopMutation,
@@ -75,9 +79,9 @@ def shop_schema() -> strawberry.Schema:
     )
 
 
-def shop_endpoint(deps: Deps, *, development: bool) -> GraphQLEndpoint:
+def shop_endpoint(deps: Deps, *, development: bool, rates: Rates | None = None) -> GraphQLEndpoint:
     """The endpoint for ``/graphql``."""
-    return GraphQLEndpoint(shop_schema(), deps, sign_in, development=development)
+    return GraphQLEndpoint(shop_schema(), deps, sign_in, development=development, rates=rates)
 
 
 async def sign_in(context: Context, token: str) -> None:

@@ -33,6 +33,7 @@ COUNTED_WITH_THEIR_NOUN = {
     "couponCodeBatches",
     "couponCodes",
     "couponGrants",
+    "couponGifts",
     "memberCoupons",
     "mallItems",
     "mallItemVersions",
