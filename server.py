@@ -33,6 +33,7 @@ import settings as configuration
 import surroundings
 import telemetry
 from cache import engine as valkey
+from cache.wechat_soft import WeChatSoft
 from demo import visitor
 from demo.story import Story, StoryBroken
 from hooks.health import health_routes
@@ -59,6 +60,8 @@ from wechat.login import LoginClient
 from wechat.mini import MiniProgramHost
 from wechat.pay import PayClient
 from wechat.pay_types import PayConfig
+from wechat.shipping import ShippingClient
+from wechat.token import TokenProvider
 
 POOL_WATCH_S = 5.0
 WORKERS_WITHIN_S = 120.0
@@ -110,6 +113,17 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
             operator_refresh_ttl=timedelta(seconds=settings.operator_refresh_ttl_s),
             seal=Seal(configuration.parse_seal_keys(_secret(settings.seal_keys))),
             pay_window=timedelta(seconds=settings.pay_window_s),
+            shipping=ShippingClient(
+                host,
+                TokenProvider(
+                    host,
+                    WeChatSoft(redis),
+                    appid=_given(settings.wechat_app_id),
+                    secret=_secret(settings.wechat_app_secret),
+                ),
+                appid=_given(settings.wechat_app_id),
+            ),
+            receive_after=timedelta(days=settings.receive_after_days),
         )
     await redis.aclose()
 

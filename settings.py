@@ -141,6 +141,7 @@ class Settings(BaseSettings):
     operator_refresh_ttl_s: int = Field(12 * 3600, ge=3600, le=400 * 86_400)
 
     pay_window_s: int = Field(30 * 60, ge=5 * 60, le=86_400)
+    receive_after_days: int = Field(10, ge=3, le=60)
 
     owner_login: str = Field("owner", min_length=3, max_length=64)
     owner_password: SecretStr | None = None

@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)
 
 @asynccontextmanager
 async def throwaway() -> AsyncIterator[Deps]:
-    """An empty store whose clock stands at ``NOW``. WeChat Pay is not there: nothing here pays."""
+    """An empty store whose clock stands at ``NOW``. WeChat is not there: nothing here pays or ships."""
     started, soft = postgres.find_or_start_throwaway(None), valkey.find_or_start_throwaway(None)
     try:
         redis = valkey.connect(soft.url)
@@ -53,6 +53,7 @@ def _deps(redis: Client, http: httpx.AsyncClient) -> Deps:
         operator_refresh_ttl=timedelta(days=1),
         seal=Seal({"b": b"b" * 32}),
         pay_window=timedelta(minutes=30),
+        shipping=None,  # type: ignore[arg-type]
     )
 
 

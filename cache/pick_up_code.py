@@ -34,5 +34,5 @@ async def find(redis: Client, code: str, *, now: datetime) -> UUID | None:
     found = await redis.get(_key(code))
     if found is None:
         return None
-    order_id, ends_us = bytes(found).decode().split(" ")
+    order_id, ends_us = (found.decode() if isinstance(found, bytes) else found).split(" ")
     return UUID(order_id) if now < datetime.fromtimestamp(0, UTC) + int(ends_us) * MICROSECOND else None

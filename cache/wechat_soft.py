@@ -22,7 +22,7 @@ class WeChatSoft:
             found = await self._redis.get(key)
         except OUTAGES:
             return None
-        return None if found is None else bytes(found).decode()
+        return found.decode() if isinstance(found, bytes) else found
 
     async def put(self, key: str, value: str, ttl_s: int) -> None:
         """Remember ``value`` for ``ttl_s`` seconds, if Redis is there."""

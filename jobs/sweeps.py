@@ -11,6 +11,7 @@ from resolvers import (
     coupon_expiry,
     coupon_gift,
     coupon_grant,
+    fulfilment,
     notice,
     order,
     payment,
@@ -20,6 +21,7 @@ from resolvers import (
     refund,
     replay,
     session_family,
+    shipping_upload,
     tier,
     tier_overlay,
     tier_period,
@@ -97,6 +99,15 @@ async def _reconcile(deps: Deps, day: date) -> None:
     await reconciliation.reconcile(deps, day=day)
 
 
+async def _receive(deps: Deps, due: tuple[UUID, UUID]) -> None:
+    order_id, member_id = due
+    await fulfilment.receive_by_time(deps, order_id=order_id, member_id=member_id)
+
+
+async def _tell_shipping(deps: Deps, upload_id: UUID) -> None:
+    await shipping_upload.send(deps, upload_id=upload_id)
+
+
 async def _birthday(deps: Deps, member_id: UUID) -> None:
     await birthday.keep(deps, member_id=member_id)
 
@@ -105,6 +116,8 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll),
     Sweep(name="send_refunds", every_s=5, due=refund.claim_due, do=_refund),
+    Sweep(name="receive_orders", every_s=60, due=fulfilment.due_receipts, do=_receive),
+    Sweep(name="tell_shipping", every_s=5, due=shipping_upload.claim_due, do=_tell_shipping),
     Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice),
     Sweep(name="expire_points", every_s=60, due=points_expiry.ended, do=_expire),
     Sweep(name="expire_coupons", every_s=60, due=coupon_expiry.ended, do=_expire_coupons),

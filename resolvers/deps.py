@@ -1,15 +1,18 @@
 """What a verb is given: the clock, the zone, the platform clients, keys and windows. Made once by ``server.py``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 
 from cache.client import Client
+from loyalty.fulfilment import RECEIVE_AFTER
 from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
 from resolvers.clock import Clock
+from resolvers.group_commit import GroupCommit
 from resolvers.seal import Seal
 from resolvers.token import TokenIssuer
 from wechat.login import LoginClient
 from wechat.pay import PayClient
+from wechat.shipping import ShippingClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +31,6 @@ class Deps:
     operator_refresh_ttl: timedelta = OPERATOR_REFRESH_TTL
     seal: Seal
     pay_window: timedelta
+    shipping: ShippingClient
+    receive_after: timedelta = RECEIVE_AFTER
+    group_commit: GroupCommit = field(default_factory=GroupCommit)

@@ -14,7 +14,7 @@ from loyalty.points_mall import MallLimitReached
 from loyalty.tier import GrowthEntryKind, TierNotFound, TierTable, TierTrialRefused, growth_for
 from models.engine import savepoint
 from models.order import Order
-from resolvers import order_hold, points
+from resolvers import fulfilment, order_hold, points
 from resolvers.deps import Deps
 from resolvers.growth import grow
 from resolvers.mall_exchange import admit_revival, deliver
@@ -58,6 +58,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
         table=await tier_table(now),
     )
     await deliver(order, now=now, zone=deps.zone)
+    await fulfilment.begin(order, now)
     await order_settled(order, paid_fen=paid_fen, now=now)
     await order_hold.post_shared(deps, order, now)
 

@@ -30,7 +30,7 @@ from resolvers.token import TokenIssuer
 from tests.doors import Bearer, Door, bearer, doors_app, make_member, make_operator
 from tests.redis_forms import RedisForm
 from tests.redis_forms import started as started_form
-from tests.sandbox_server import SandboxControl, sandbox_served
+from tests.sandbox_server import SandboxControl, sandbox_served, shipping_client
 from wechat.login import LoginClient
 from wechat.mini import MiniProgramHost
 from wechat.pay import PayClient
@@ -207,6 +207,7 @@ async def deps(store: None, clock: SetClock, redis_url: str, wechat: SandboxCont
             operator_tokens=TokenIssuer({"o1": "o" * 32}, audience="operator", ttl=OPERATOR_ACCESS_TTL),
             seal=Seal({"s1": b"s" * 32}),
             pay_window=timedelta(minutes=30),
+            shipping=shipping_client(host, redis, app),
         )
     await redis.aclose()
 

@@ -5,7 +5,7 @@ Used as a fixture: ``sandbox_server`` starts one server per session (keys are ma
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,13 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
+from cache.client import Client
+from cache.wechat_soft import WeChatSoft
+from wechat.mini import MiniProgramHost
 from wechat.pay_types import PayConfig, PayParams
 from wechat.sandbox import Credentials, create_app
+from wechat.shipping import ShippingClient
+from wechat.token import TokenProvider
 
 
 class Refused(AssertionError):
@@ -119,6 +124,12 @@ class SandboxControl:
 
     async def reset(self) -> None:
         await self.post("reset")
+
+
+def shipping_client(host: MiniProgramHost, redis: Client, app: Mapping[str, Any]) -> ShippingClient:
+    """WeChat's order shipping management, for an app as the sandbox tells it."""
+    tokens = TokenProvider(host, WeChatSoft(redis), appid=app["appid"], secret=app["secret"])
+    return ShippingClient(host, tokens, appid=app["appid"])
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Order shipping management (发货信息管理): telling WeChat how an order's goods reach the buyer.
 
-Official sources: "发货信息录入", "查询订单发货状态", "查询订单列表" and the page of the service. Without it the money of an order
-stays frozen. A payment that was told completely can be told anew once; a later ``upload_time`` wins.
+Official sources: "发货信息录入", "查询订单发货状态", "查询订单列表" and the page of the service. Without it the money
+of an order stays frozen. What was told completely can be told anew once; a later ``upload_time`` wins.
 """
 
 from collections.abc import Sequence

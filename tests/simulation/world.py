@@ -38,7 +38,7 @@ from resolvers.verify import verify
 from tests.conftest import make_database
 from tests.doors import make_member, make_operator
 from tests.rulebook import published, tiers
-from tests.sandbox_server import Refused, SandboxControl
+from tests.sandbox_server import Refused, SandboxControl, shipping_client
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
 from wechat.login import LoginClient
@@ -109,6 +109,7 @@ class World:
                 operator_tokens=TokenIssuer({"o1": "o" * 32}, audience="operator", ttl=OPERATOR_ACCESS_TTL),
                 seal=Seal({"s1": b"s" * 32}),
                 pay_window=timedelta(minutes=30),
+                shipping=shipping_client(host, redis, app),
             )
             async with reachable(deps) as reached:
                 world.deps = replace(reached)

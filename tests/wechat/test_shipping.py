@@ -1,6 +1,5 @@
 """Order shipping management: the client against the strict sandbox."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -40,8 +39,8 @@ async def tokens(sandbox: SandboxControl, host: MiniProgramHost) -> TokenProvide
 @pytest.fixture
 async def client_of_shipping(
     sandbox: SandboxControl, host: MiniProgramHost, tokens: TokenProvider
-) -> AsyncIterator[ShippingClient]:
-    yield ShippingClient(host, tokens, appid=(await sandbox.config())["appid"])
+) -> ShippingClient:
+    return ShippingClient(host, tokens, appid=(await sandbox.config())["appid"])
 
 
 @pytest.fixture

@@ -1,0 +1,159 @@
+"""How far the goods of an order have come: from the payment to the receipt, one compare-and-set at a time."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from loyalty import fulfilment as rule
+from loyalty.fulfilment import FulfilmentState, FulfilmentStateRefused, LinePieces, ReceivedBy
+from loyalty.order import OrderKind, OrderState
+from loyalty.order_event import OrderEventKind
+from loyalty.points_mall import MallItemKind
+from models.engine import changed, in_transaction, retried, rows, transaction
+from models.order import Order
+from resolvers import shipping_upload
+from resolvers.deps import Deps
+from resolvers.order_row import note, owned
+
+
+async def begin(order: Order, now: datetime) -> None:
+    """The order was paid: its goods are to be shipped or picked up; without any it is complete.
+
+    Runs in the transaction of the payment, with the member locked.
+    """
+    state = rule.at_payment(has_goods=await _has_goods(order), picked_up=order.pick_up_point_id is not None)
+    if state is not FulfilmentState.NONE:
+        await step(order, state)
+        return
+    await changed("UPDATE shop_order SET completed_at = $2 WHERE id = $1", [order.id, now])
+    order.completed_at = now
+    await shipping_upload.want(order, now)
+
+
+async def _has_goods(order: Order) -> bool:
+    if order.kind == OrderKind.PURCHASE:
+        return True
+    found = await rows(
+        "SELECT 1 FROM mall_exchange exchange JOIN mall_item item ON item.id = exchange.item_id "
+        "WHERE exchange.order_id = $1 AND item.kind = $2",
+        [order.id, MallItemKind.GOODS],
+    )
+    return bool(found)
+
+
+async def step(order: Order, wanted: FulfilmentState, **columns: Any) -> None:
+    """Move the goods to another state by compare-and-set, with the columns that go with it.
+
+    Raises: FulfilmentStateRefused.
+    """
+    assert in_transaction(), "goods move under their member's lock"
+    current = FulfilmentState(order.fulfilment_state)
+    rule.admit_step(current, wanted)
+    values = {"fulfilment_state": wanted, **columns}
+    sets = ", ".join(f"{name} = ${position}" for position, name in enumerate(values, start=3))
+    moved = await changed(
+        f"UPDATE shop_order SET {sets} WHERE id = $1 AND fulfilment_state = $2", [order.id, current, *values.values()]
+    )
+    assert moved == 1, "the member's lock keeps the order as it was read"
+    order.update_from_dict(values)
+
+
+async def pieces(order_id: UUID) -> list[LinePieces]:
+    """The pieces of each line, in the order of the lines."""
+    found = await rows(
+        "SELECT id, quantity, refunded_count, shipped_count FROM order_line WHERE order_id = $1 ORDER BY position",
+        [order_id],
+    )
+    return [
+        LinePieces(
+            line_id=row["id"],
+            quantity=row["quantity"],
+            refunded_count=row["refunded_count"],
+            shipped_count=row["shipped_count"],
+        )
+        for row in found
+    ]
+
+
+async def recount(deps: Deps, order: Order, now: datetime) -> None:
+    """Bring the state to what the pieces say, after a parcel was made or voided, or pieces were refunded.
+
+    Runs in the transaction that changed the pieces, with the member locked. Of an order that is refunded as a whole
+    nothing is left to send, whatever its lines say.
+    """
+    assert in_transaction(), "the state changes together with the pieces"
+    lines = await pieces(order.id)
+    if order.state == OrderState.REFUNDED:
+        lines = [
+            LinePieces(
+                line_id=line.line_id,
+                quantity=line.quantity,
+                refunded_count=line.quantity,
+                shipped_count=line.shipped_count,
+            )
+            for line in lines
+        ]
+    current = FulfilmentState(order.fulfilment_state)
+    wanted = rule.state_of(current, lines)
+    if wanted is not current:
+        is_shipped = wanted is FulfilmentState.SHIPPED and order.state == OrderState.PAID
+        due = rule.receive_due(now, deps.receive_after) if is_shipped else None
+        await step(order, wanted, receive_due_at=due)
+        if wanted is FulfilmentState.SHIPPED:
+            await note(order.id, OrderEventKind.SHIPPED, now)
+    elif wanted is FulfilmentState.SHIPPED and order.state == OrderState.REFUNDED:
+        await changed("UPDATE shop_order SET receive_due_at = NULL WHERE id = $1", [order.id])
+        order.receive_due_at = None
+
+
+async def receive(order: Order, by: ReceivedBy, now: datetime) -> None:
+    """The member has the goods; the order is complete. Raises: FulfilmentStateRefused."""
+    await step(order, FulfilmentState.RECEIVED, receive_due_at=None, completed_at=now)
+    await note(order.id, OrderEventKind.RECEIVED, now, by=by)
+
+
+@retried
+async def confirm_receipt(deps: Deps, *, member_id: UUID, order_id: UUID) -> Order:
+    """The member says that everything arrived. Harmless to repeat.
+
+    Raises: OrderNotFound, OrderStateRefused (it is being refunded), FulfilmentStateRefused (it is not shipped).
+    """
+    now = deps.clock.now()
+    async with transaction(member_id):
+        order = await owned(member_id, order_id)
+        if order.fulfilment_state == FulfilmentState.RECEIVED:
+            return order
+        rule.admit_paid(OrderState(order.state))
+        if order.fulfilment_state != FulfilmentState.SHIPPED:
+            raise FulfilmentStateRefused(state=order.fulfilment_state)
+        await receive(order, ReceivedBy.MEMBER, now)
+        return order
+
+
+async def due_receipts(deps: Deps, limit: int) -> Sequence[tuple[UUID, UUID]]:
+    """Ids of shipped orders, with their members, whose time for a word has passed."""
+    found = await rows(
+        "SELECT id, member_id FROM shop_order WHERE receive_due_at <= $1 ORDER BY receive_due_at LIMIT $2",
+        [deps.clock.now(), limit],
+    )
+    return [(row["id"], row["member_id"]) for row in found]
+
+
+@retried
+async def receive_by_time(deps: Deps, *, order_id: UUID, member_id: UUID) -> None:
+    """Count a shipped order as received when its time has passed; while it is being refunded, a day later."""
+    now = deps.clock.now()
+    async with transaction(member_id):
+        order = await Order.get(id=order_id)
+        if order.receive_due_at is None or order.receive_due_at > now:
+            return
+        match OrderState(order.state):
+            case OrderState.PAID:
+                await receive(order, ReceivedBy.TIME, now)
+            case OrderState.REFUNDING:
+                await changed(
+                    "UPDATE shop_order SET receive_due_at = $2 WHERE id = $1", [order_id, now + rule.RECEIPT_WAITS]
+                )
+            case _:
+                await changed("UPDATE shop_order SET receive_due_at = NULL WHERE id = $1", [order_id])

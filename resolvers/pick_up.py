@@ -1,0 +1,129 @@
+"""Picking up: the goods are ready, the phone shows a code, the till reads it once."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from cache.pick_up_code import find, keep
+from cache.rate_limit import Limit, take
+from loyalty.fulfilment import FulfilmentState, FulfilmentStateRefused, ReceivedBy, admit_paid
+from loyalty.order import OrderNotFound, OrderState
+from loyalty.order_event import OrderEventKind
+from loyalty.pick_up import CODE_LENGTH, CODE_PREFIX, CODE_TTL, PickUpCodeInvalid, admit_code
+from models.engine import changed, retried, rows, transaction
+from models.ids import new_digits
+from models.order import Order
+from resolvers import fulfilment, shipping_upload
+from resolvers.audit import record
+from resolvers.deps import Deps
+from resolvers.operator import lock_operator
+from resolvers.order_row import note, owned
+from resolvers.replay import remember, replayed
+
+CODES_BY_MEMBER = Limit("member", burst=10, every=timedelta(seconds=5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickUpCode:
+    """What a phone shows until before ``ends_at``."""
+
+    code: str
+    ends_at: datetime
+
+
+@retried
+async def tell_ready(deps: Deps, *, operator_id: UUID, order_id: UUID) -> Order:
+    """Tell the member that the goods wait at the point. Harmless to repeat; the first time stands.
+
+    Raises: OrderNotFound, OrderStateRefused, FulfilmentStateRefused.
+    """
+    now = deps.clock.now()
+    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
+    if not found:
+        raise OrderNotFound()
+    async with transaction(found[0]["member_id"]):
+        await lock_operator(operator_id)
+        order = await Order.get(id=order_id)
+        _admit_waiting(order)
+        if order.pick_up_ready_at is None:
+            await changed("UPDATE shop_order SET pick_up_ready_at = $2 WHERE id = $1", [order_id, now])
+            order.pick_up_ready_at = now
+            await note(order_id, OrderEventKind.PICK_UP_READY, now)
+            await record(operator_id, "pick_up.ready", "order", order_id, None, None, now)
+        return order
+
+
+def _admit_waiting(order: Order) -> None:
+    admit_paid(OrderState(order.state))
+    if order.fulfilment_state != FulfilmentState.TO_PICK_UP:
+        raise FulfilmentStateRefused(state=order.fulfilment_state)
+
+
+async def show(deps: Deps, *, member_id: UUID, order_id: UUID) -> PickUpCode:
+    """A new code for the member's order, good for 5 minutes. Those shown before live on until they end.
+
+    Raises:
+        OrderNotFound, OrderStateRefused, FulfilmentStateRefused: nothing waits for the member.
+        TooMany: the phone asks for more codes than it can show.
+        OUTAGES: Redis is away, and no code can be kept.
+    """
+    _admit_waiting(await owned(member_id, order_id))
+    await take(deps.redis, "pickUpCode", (CODES_BY_MEMBER, str(member_id)))
+    ends_at = deps.clock.now() + CODE_TTL
+    while True:
+        code = CODE_PREFIX + new_digits(CODE_LENGTH - len(CODE_PREFIX))
+        if await keep(deps.redis, code, order_id=order_id, ends_at=ends_at, ttl=CODE_TTL):
+            return PickUpCode(code=code, ends_at=ends_at)
+
+
+async def verify(deps: Deps, *, operator_id: UUID, code: str, idempotency_key: str) -> Order:
+    """Hand out the order whose code a till has read: it is received, once. The order decides, not the code.
+
+    Raises:
+        PickUpCodeInvalid: unknown, over, or of an order that was handed out.
+        OrderStateRefused: the order is being refunded.
+        KeyInvalid, KeyReused: the idempotency key.
+        OUTAGES: Redis is away; the same key may be sent again.
+    """
+    known = await _handed_out(operator_id, code, idempotency_key)
+    if known is not None:
+        return known
+    order_id = await find(deps.redis, admit_code(code), now=deps.clock.now())
+    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
+    if order_id is None or not found:
+        raise PickUpCodeInvalid()
+    return await _hand_out(deps, operator_id, order_id, found[0]["member_id"], code, idempotency_key)
+
+
+@retried
+async def _handed_out(operator_id: UUID, code: str, key: str) -> Order | None:
+    async with transaction():
+        await lock_operator(operator_id)
+        before = await replayed(operator_id, key=key, operation="pickUpVerify", content={"code": code})
+        return await Order.get(id=UUID(before["order_id"])) if before else None
+
+
+@retried
+async def _hand_out(deps: Deps, operator_id: UUID, order_id: UUID, member_id: UUID, code: str, key: str) -> Order:
+    now = deps.clock.now()
+    async with transaction(member_id):
+        await lock_operator(operator_id)
+        before = await replayed(operator_id, key=key, operation="pickUpVerify", content={"code": code})
+        order = await Order.get(id=order_id)
+        if before is not None:
+            return order
+        if order.fulfilment_state != FulfilmentState.TO_PICK_UP:
+            raise PickUpCodeInvalid()
+        admit_paid(OrderState(order.state))
+        await fulfilment.receive(order, ReceivedBy.TILL, now)
+        await shipping_upload.want(order, now)
+        await record(operator_id, "pick_up.verify", "order", order_id, None, None, now)
+        await remember(
+            operator_id,
+            key=key,
+            operation="pickUpVerify",
+            content={"code": code},
+            result={"order_id": str(order_id)},
+            now=now,
+        )
+        return order
