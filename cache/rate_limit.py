@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 TAKE = Script("rate_limit.lua")
 RETURN = Script("rate_limit_return.lua")
 LOCAL_KEYS = 20_000
+QUIET_US = 5e6
 AWAY: tuple[type[Exception], ...] = (*OUTAGES, OutOfMemoryError)
 
 _refused = Counter("youli_rate_limited_total", "Calls refused by a rate limit.", ["operation", "limit"])
@@ -111,7 +112,20 @@ class LocalBuckets:
         return 0, 0
 
 
+class _Told:
+    """Says that Redis is away, and not again with every call."""
+
+    def __init__(self) -> None:
+        self._quiet_until_us = 0.0
+
+    def tell(self, now_us: float, reason: str) -> None:
+        if now_us >= self._quiet_until_us:
+            self._quiet_until_us = now_us + QUIET_US
+            log.warning("redis does not decide the rate limits", reason=reason)
+
+
 _local = LocalBuckets()
+_told = _Told()
 
 
 async def take(redis: Client, operation: str, *asked: tuple[Limit, str]) -> None:
@@ -189,10 +203,11 @@ def _without(keys: Sequence[str], asked: Sequence[Ask], error: Exception) -> tup
     kept = [place for place, ask in enumerate(asked) if ask.falls_back]
     decided_by = "process" if kept else "nobody"
     _without_redis.labels(decided_by).inc()
-    log.warning("rate limits without redis", decided_by=decided_by, reason=type(error).__name__)
+    now_us = time.monotonic() * 1e6
+    _told.tell(now_us, type(error).__name__)
     if not kept:
         return 0, 0
-    wait_us, at = _local.take([keys[i] for i in kept], [asked[i] for i in kept], time.monotonic() * 1e6)
+    wait_us, at = _local.take([keys[i] for i in kept], [asked[i] for i in kept], now_us)
     return wait_us, kept[at - 1] if at else 0
 
 

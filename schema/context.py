@@ -24,6 +24,7 @@ class Context:
     request_id: str
     language: Language
     client_ip: str
+    device_id: str | None = None
     member: TokenClaims | None = None
     operator: TokenClaims | None = None
     loaders: Loaders = field(init=False)

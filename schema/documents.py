@@ -1,7 +1,7 @@
 """Documents, parsed, measured and validated once and then remembered."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse, validate
@@ -11,11 +11,15 @@ from schema import limits
 
 @dataclass(slots=True)
 class Prepared:
-    """A document that passed every check, with the estimated cost of each of its operations once it was asked for."""
+    """A document that passed every check.
+
+    Of each operation that was asked for: the estimated cost, and how often its first fields are written.
+    """
 
     document: DocumentNode
     operations: Sequence[OperationDefinitionNode]
     costs: dict[str | None, int] = field(default_factory=dict)
+    first_fields: dict[str | None, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Rejected(Exception):
@@ -81,4 +85,5 @@ class Documents:
                 prepared.costs[name] = limits.cost_of(self._schema, prepared.document, operation)
             except GraphQLError as error:
                 raise Rejected([error]) from None
+            prepared.first_fields[name] = limits.first_fields(prepared.document, operation)
         return operation

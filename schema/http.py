@@ -29,24 +29,26 @@ from schema import limits
 from schema.context import Context, language_of
 from schema.documents import Documents, Prepared, Rejected
 from schema.errors import (
-    ApiError,
     BadInput,
     ErrorBody,
     ErrorCode,
     Internal,
     TryAgain,
+    Unauthenticated,
     bodies_of,
     body_of,
     codes_in,
     known,
 )
 from schema.execution import executor_for
+from schema.rates import Rates
 from schema.request import (
     JSON,
     Disconnected,
     GraphQLRequest,
     accepted,
     bearer,
+    device_of,
     from_json,
     from_query,
     not_acceptable,
@@ -74,6 +76,7 @@ class GraphQLEndpoint:
         *,
         development: bool,
         execution_s: float = limits.EXECUTION_S,
+        rates: Rates | None = None,
     ) -> None:
         # strawberry has no public name for the schema it builds; its converter registers resolvers on exactly this one.
         self._schema = schema._schema
@@ -83,6 +86,7 @@ class GraphQLEndpoint:
         self._documents = Documents(self._schema, introspection=development)
         self._graphiql = get_graphql_ide_html("graphiql").encode() if development else None
         self._execution_s = execution_s
+        self._rates = rates or Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "there are no subscriptions here"
@@ -103,13 +107,14 @@ class GraphQLEndpoint:
             request_id=state["request_id"],
             language=language,
             client_ip=client[0] if client else "",
+            device_id=device_of(headers.get("x-device-id")),
         )
         extra: dict[bytes, bytes] = {}
         body: dict[str, object]
         try:
             if media_type is None:
                 raise not_acceptable()
-            status, body = await self._answer(scope, receive, headers, context, media_type)
+            status, body = await self._charged(scope, receive, headers, context, media_type)
         except Disconnected:
             state["outcome"] = "disconnected"
             return
@@ -123,11 +128,22 @@ class GraphQLEndpoint:
                 log.error("bug", request_id=context.request_id, exc_info=error)
                 answer = Internal(request_id=context.request_id)
             status, body = answer.http_status, {"errors": [body_of(answer, language)]}
-            extra = _headers_of(answer, status)
+            extra = _headers_of(status)
+        extra |= _come_again(body)
         state["outcome"] = _outcome(body, context)
         state["member_id"] = context.member_id
         state["operator_id"] = context.operator_id
         await _send(send, status, (media_type or JSON).encode() + b"; charset=utf-8", orjson.dumps(body), extra)
+
+    async def _charged(
+        self, scope: Scope, receive: Receive, headers: Headers, context: Context, media_type: str
+    ) -> tuple[int, dict[str, object]]:
+        try:
+            return await self._answer(scope, receive, headers, context, media_type)
+        except (Rejected, Unauthenticated):
+            # What does not run is charged as well, or a flood of it would be free.
+            await self._rates.charge_rejected(context)
+            raise
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Headers, context: Context, media_type: str
@@ -147,6 +163,12 @@ class GraphQLEndpoint:
         token = bearer(headers.get("authorization"))
         if token is not None:
             await self._sign_in(context, token)
+        await self._rates.admit(
+            context,
+            prepared.first_fields[request.operation_name],
+            prepared.costs[request.operation_name],
+            is_mutation=operation.operation is OperationType.MUTATION,
+        )
         result = await self._execute(prepared, request, context)
         errors = bodies_of(result.errors, context.language, context.request_id) if result.errors else None
         if errors and result.data is None and not any("path" in one for one in errors):
@@ -195,7 +217,14 @@ def _outcome(body: Mapping[str, object], context: Context) -> str:
     return "bug" if ErrorCode.INTERNAL in codes else next(codes_in(cast("Sequence[ErrorBody]", errors)))
 
 
-def _headers_of(error: ApiError, status: int) -> dict[bytes, bytes]:
+def _come_again(body: Mapping[str, object]) -> dict[bytes, bytes]:
+    """``Retry-After`` for an answer of which a part, or all, was refused by a rate limit."""
+    errors = cast("Sequence[Mapping[str, dict[str, object]]]", body.get("errors") or ())
+    waits = [one["extensions"]["retryAfterS"] for one in errors if "retryAfterS" in one["extensions"]]
+    return {b"retry-after": str(max(cast("list[int]", waits))).encode()} if waits else {}
+
+
+def _headers_of(status: int) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
     if status == 401:
         headers[b"www-authenticate"] = b"Bearer"
@@ -204,8 +233,6 @@ def _headers_of(error: ApiError, status: int) -> dict[bytes, bytes]:
     elif status in (408, 413):
         # What the client still sends is not read any more.
         headers[b"connection"] = b"close"
-    elif status == 429:
-        headers[b"retry-after"] = str(error.extensions["retryAfterS"]).encode()
     elif status == 503:
         headers[b"retry-after"] = b"1"
     return headers

@@ -225,6 +225,22 @@ def _cost(
     return total
 
 
+def first_fields(document: DocumentNode, operation: OperationDefinitionNode) -> Mapping[str, int]:
+    """How often an operation of a valid document asks for each field of its root type, under whatever alias."""
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    times: dict[str, int] = {}
+    stack = [operation.selection_set]
+    while stack:
+        for selection in stack.pop().selections:
+            if isinstance(selection, FieldNode):
+                times[selection.name.value] = times.get(selection.name.value, 0) + 1
+            elif isinstance(selection, FragmentSpreadNode):
+                stack.append(fragments[selection.name.value].selection_set)
+            elif isinstance(selection, InlineFragmentNode):
+                stack.append(selection.selection_set)
+    return times
+
+
 def _entries(
     selection: FieldNode,
     *,

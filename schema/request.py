@@ -1,6 +1,7 @@
 """Reading a request: what it asks for, how it wants to be answered, and whose token it carries."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +15,7 @@ from schema.errors import ApiError, BadInput, Unauthenticated
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
+DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 class Disconnected(Exception):
@@ -157,6 +159,11 @@ def _checked(parameters: Mapping[str, object]) -> GraphQLRequest:
     if not isinstance(parameters.get("extensions"), dict | None):
         raise BadInput(zh="extensions 须为对象", en="extensions must be an object.")
     return GraphQLRequest(query, name or None, variables or {})
+
+
+def device_of(header: str | None) -> str | None:
+    """The phone a request comes from, as the client calls it in ``X-Device-Id``; None if it does not say so well."""
+    return header if header is not None and DEVICE_ID.fullmatch(header) else None
 
 
 def bearer(authorization: str | None) -> str | None:
