@@ -27,7 +27,16 @@ class OrderEventKind(StrEnum):
     PICK_UP_READY = "pick_up_ready"
     RECEIVED = "received"
     REFUND_REQUESTED = "refund_requested"
+    PART_REFUNDED = "part_refunded"
     REFUNDED = "refunded"
+    AFTER_SALE_REQUESTED = "after_sale_requested"
+    AFTER_SALE_CHANGED = "after_sale_changed"
+    AFTER_SALE_APPROVED = "after_sale_approved"
+    AFTER_SALE_REJECTED = "after_sale_rejected"
+    AFTER_SALE_SENT_BACK = "after_sale_sent_back"
+    AFTER_SALE_RECEIVED = "after_sale_received"
+    AFTER_SALE_WITHDRAWN = "after_sale_withdrawn"
+    AFTER_SALE_CLOSED = "after_sale_closed"
 
 
 class EventTitle(NamedTuple):
@@ -58,7 +67,16 @@ TITLES: Mapping[OrderEventKind, EventTitle] = {
     OrderEventKind.PICK_UP_READY: EventTitle("备货完成，可以提货", "Ready to be picked up"),
     OrderEventKind.RECEIVED: EventTitle("已收货", "Received"),
     OrderEventKind.REFUND_REQUESTED: EventTitle("已申请退款", "A refund was asked for"),
+    OrderEventKind.PART_REFUNDED: EventTitle("部分商品已退款", "Refunded in part"),
     OrderEventKind.REFUNDED: EventTitle("已退款", "Refunded"),
+    OrderEventKind.AFTER_SALE_REQUESTED: EventTitle("已提交售后申请", "After-sale was asked for"),
+    OrderEventKind.AFTER_SALE_CHANGED: EventTitle("售后申请已修改", "The after-sale request was changed"),
+    OrderEventKind.AFTER_SALE_APPROVED: EventTitle("售后申请已同意", "The after-sale request was approved"),
+    OrderEventKind.AFTER_SALE_REJECTED: EventTitle("售后申请未通过", "The after-sale request was rejected"),
+    OrderEventKind.AFTER_SALE_SENT_BACK: EventTitle("退货已寄出", "The goods were sent back"),
+    OrderEventKind.AFTER_SALE_RECEIVED: EventTitle("商家已收到退货", "The shop received the goods"),
+    OrderEventKind.AFTER_SALE_WITHDRAWN: EventTitle("售后申请已撤销", "The after-sale request was withdrawn"),
+    OrderEventKind.AFTER_SALE_CLOSED: EventTitle("售后申请已关闭", "The after-sale request was closed"),
 }
 
 

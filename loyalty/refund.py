@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from loyalty.money import next_share, prorate
@@ -43,7 +43,7 @@ class RefundInProgress(Refusal):
 
 
 class RefundChanged(Refusal):
-    """The facts are not those of the preview that was confirmed; ``digest`` is the fingerprint of the present one."""
+    """The facts are not those of the preview that was confirmed; ``effect`` is the present one, as JSON."""
 
     code = "REFUND_CHANGED"
     zh = "退款内容已变化，请重新确认"
@@ -107,10 +107,14 @@ class RefundedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundPart:
-    """A part of an order that is refunded together. ``last``: nothing of the order is left then."""
+    """A part of an order that is refunded together. ``last``: nothing of the order is left then.
+
+    ``shipping_back`` says that shipping goes back with it, whatever the member had to pay for it.
+    """
 
     lines: tuple[RefundedLine, ...]
     shipping_fen: int
+    shipping_back: bool
     last: bool
 
     @property
@@ -171,8 +175,8 @@ def part_of(
             raise RefundLinesInvalid(left=left, line_id=str(line_id))
     parts = tuple(_part_of_line(line, wanted[line.line_id]) for line in lines if line.line_id in wanted)
     last = all(line.refunded + wanted.get(line.line_id, 0) == line.quantity for line in lines)
-    comes_back = shipping_comes_back(last=last, sent=sent, shops_fault=shops_fault)
-    return RefundPart(lines=parts, shipping_fen=shipping_fen if comes_back else 0, last=last)
+    back = shipping_comes_back(last=last, sent=sent, shops_fault=shops_fault)
+    return RefundPart(lines=parts, shipping_fen=shipping_fen if back else 0, shipping_back=back, last=last)
 
 
 def _part_of_line(line: PaidLine, quantity: int) -> RefundedLine:
@@ -205,6 +209,19 @@ def to_take_back(*, stay: int, left: int) -> int:
     """How much of what an order earned a refund takes back: what is ``left`` of it above what may ``stay``."""
     assert min(stay, left) >= 0, "neither is ever negative"
     return max(0, left - stay)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentLine:
+    """How far the pieces of a line have come, of those that have not gone back."""
+
+    unsent: int
+    sent: int
+
+
+def pieces_sent(line: SentLine, quantity: int, *, returned: bool) -> int:
+    """How many of so many pieces that go back were sent: as many as can be if they are ``returned``, else as few."""
+    return min(quantity, line.sent) if returned else max(0, quantity - line.unsent)
 
 
 # What a refund does, said before it is done
@@ -271,6 +288,30 @@ class RefundEffect:
         told: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
         return told
 
+    @classmethod
+    def parse(cls, told: Mapping[str, Any]) -> Self:
+        """Read back what ``definition`` made."""
+        return cls(
+            **{
+                **told,
+                "points_back": tuple(
+                    PointsBack(**{**one, "lot_id": UUID(one["lot_id"]), "expires_at": _instant(one["expires_at"])})
+                    for one in told["points_back"]
+                ),
+                "coupons_back": tuple(
+                    CouponBack(
+                        coupon_id=UUID(one["coupon_id"]),
+                        expires_at=datetime.fromisoformat(one["expires_at"]),
+                        extended=one["extended"],
+                    )
+                    for one in told["coupons_back"]
+                ),
+                "stock_back": tuple(
+                    StockBack(sku_id=UUID(one["sku_id"]), quantity=one["quantity"]) for one in told["stock_back"]
+                ),
+            }
+        )
+
     def digest(self) -> str:
         """The fingerprint: equal for effects that a member would call the same.
 
@@ -281,6 +322,10 @@ class RefundEffect:
             if lot["renewed"]:
                 lot["expires_at"] = None
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _instant(told: str | None) -> datetime | None:
+    return None if told is None else datetime.fromisoformat(told)
 
 
 def _plain(value: object) -> str:

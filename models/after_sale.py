@@ -13,8 +13,9 @@ class OrderRefund(Row):
 
     ``cause`` is a ``loyalty.payment.RefundCause``, ``state`` a ``loyalty.refund.PartState``. ``amount_fen`` is the
     money of its lines and ``shipping_fen``; WeChat knows it by the ``refund`` rows that name it, none if it is 0.
-    ``earned_reversed`` is how many earned points it settled, taken, owed or forgiven. ``effect`` is what it did, as
-    ``loyalty.refund.RefundEffect`` tells it; null until it is done.
+    ``shipping_back`` says that shipping goes back, and its coupon with it. ``earned_reversed`` is how many earned
+    points it settled, taken, owed or forgiven. ``effect`` is what it did, as ``loyalty.refund.RefundEffect`` tells it;
+    null until it is done.
     """
 
     order_id: UUID
@@ -24,6 +25,7 @@ class OrderRefund(Row):
     state = fields.CharField(max_length=16)
     amount_fen = fields.BigIntField()
     shipping_fen = fields.BigIntField(default=0)
+    shipping_back = fields.BooleanField()
     points_used = fields.BigIntField(default=0)
     earned_reversed = fields.BigIntField(default=0)
     effect: Any = fields.JSONField(null=True)

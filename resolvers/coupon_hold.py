@@ -30,6 +30,20 @@ FROM coupon JOIN coupon_template template ON template.id = coupon.template_id
 JOIN coupon_template_version terms ON terms.id = coupon.version_id
 """
 
+_OF_WHAT_IS_GONE = """
+AND NOT EXISTS (
+    SELECT 1 FROM order_coupon taken JOIN order_line line ON line.order_id = taken.order_id
+    WHERE taken.coupon_id = coupon.id AND taken.order_id = coupon.order_id
+        AND line.refunded_count < line.quantity AND (taken.shares->>line.position)::bigint > 0
+) AND NOT EXISTS (
+    SELECT 1 FROM order_coupon taken WHERE taken.coupon_id = coupon.id AND taken.order_id = coupon.order_id
+        AND taken.shipping_fen > 0 AND NOT EXISTS (
+            SELECT 1 FROM order_refund part
+            WHERE part.order_id = taken.order_id AND part.state = 'done' AND part.shipping_back
+        )
+)
+"""
+
 
 async def held(member_id: UUID, now: datetime) -> list[HeldCoupon]:
     """The member's coupons that are issued and not over, those that end soonest first."""
@@ -133,7 +147,10 @@ async def release(deps: Deps, order: Order, now: datetime) -> None:
 
 
 async def give_back(deps: Deps, order: Order, now: datetime) -> None:
-    """The order is refunded: its coupons are free again, what ended meanwhile for some more days."""
+    """Pieces of the order are refunded: a coupon is free again when it takes nothing off what stays.
+
+    What ended meanwhile is good for some more days.
+    """
     await _give_back(order, CouponState.USED, CouponEventKind.RETURNED, now=now, zone=deps.zone)
 
 
@@ -144,7 +161,8 @@ async def _give_back(order: Order, state: CouponState, kind: CouponEventKind, *,
     found = await rows(
         "SELECT coupon.id, coupon.expires_at, coupon.extended_at, terms.definition::text FROM coupon "
         "JOIN coupon_template_version terms ON terms.id = coupon.version_id "
-        "WHERE coupon.order_id = $1 AND coupon.state = $2 ORDER BY coupon.id",
+        f"WHERE coupon.order_id = $1 AND coupon.state = $2 {_OF_WHAT_IS_GONE if state is CouponState.USED else ''} "
+        "ORDER BY coupon.id",
         [order.id, state],
     )
     over: list[UUID] = []

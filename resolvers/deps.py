@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 
 from cache.client import Client
+from loyalty.after_sale import AfterSaleTerms
 from loyalty.fulfilment import RECEIVE_AFTER
 from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
 from resolvers.clock import Clock
@@ -33,4 +34,5 @@ class Deps:
     pay_window: timedelta
     shipping: ShippingClient
     receive_after: timedelta = RECEIVE_AFTER
+    after_sale: AfterSaleTerms = AfterSaleTerms()
     group_commit: GroupCommit = field(default_factory=GroupCommit)

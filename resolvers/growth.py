@@ -72,15 +72,17 @@ async def reverse_growth(
     zone: tzinfo,
     table: InForce[TierTable],
     cause_kind: str = "order",
+    amount: int | None = None,
 ) -> GrowthEntry | None:
-    """Take back what a cause earned and is left of it, at most what the member has.
+    """Take back what a cause earned and is left of it, or ``amount`` of that; at most what the member has.
 
     The tier falls only if its upgrade rested on the refunded orders. Returns None when there was nothing to take, or
     the key has its entry already.
     """
     await settle_period(member_id, now=now, zone=zone)
     membership = await Membership.get(member_id=member_id)
-    amount = min(await ledger.left_of(member_id, cause_id), membership.growth_value)
+    left = await ledger.left_of(member_id, cause_id)
+    amount = min(left if amount is None else amount, left, membership.growth_value)
     if amount <= 0:
         return None
     entry = await ledger.append(

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from loyalty.order import OrderState
 from models.engine import in_transaction
 from models.order import Order
-from resolvers import coupon_hold, order_points, order_stock
+from resolvers import coupon_hold, flash_hold, order_points, order_stock
 from resolvers.deps import Deps
 
 
@@ -32,14 +33,20 @@ class OrderHold(Protocol):
         """The order is closed: what is held is free again."""
 
     async def give_back(self, deps: Deps, order: Order, now: datetime, /) -> None:
-        """All of the order is refunded: what was spent is free again."""
+        """All of the order is refunded: what was spent is free again. Those in ``BY_PIECE`` hear of every part."""
 
 
 OWN: tuple[OrderHold, ...] = (order_points, coupon_hold)
 """What belongs to the member alone, whose lock is held already."""
 
-SHARED: tuple[OrderHold, ...] = (order_stock,)
+SHARED: tuple[OrderHold, ...] = (flash_hold, order_stock)
 """What others want too, in the order of its locks: guarded updates, the last statements of a transaction."""
+
+
+BY_PIECE: tuple[OrderHold, ...] = (order_points, coupon_hold, order_stock)
+"""What comes back with each part of an order that is refunded: these look at which pieces are gone
+(``order_line.refunded_count``, ``order_refund``). Anything else comes back with the last piece.
+"""
 
 
 async def hold(deps: Deps, order: Order, cause_id: UUID, now: datetime) -> None:
@@ -68,12 +75,16 @@ async def release(deps: Deps, order: Order, now: datetime) -> None:
 
 
 async def give_back_own(deps: Deps, order: Order, now: datetime) -> None:
-    """Give back what the order had spent of the member's own, before what it earned is taken back."""
-    for one in OWN:
-        await one.give_back(deps, order, now)
+    """Give back what the refunded pieces had spent of the member's own, before what they earned is taken back."""
+    await _give_back(OWN, deps, order, now)
 
 
 async def give_back_shared(deps: Deps, order: Order, now: datetime) -> None:
-    """Give back what the order had taken of what others want too, after everything else of a refund."""
-    for one in SHARED:
-        await one.give_back(deps, order, now)
+    """Give back what the refunded pieces had taken of what others want too, after everything else of a refund."""
+    await _give_back(SHARED, deps, order, now)
+
+
+async def _give_back(held: tuple[OrderHold, ...], deps: Deps, order: Order, now: datetime) -> None:
+    for one in held:
+        if one in BY_PIECE or order.state == OrderState.REFUNDED:
+            await one.give_back(deps, order, now)

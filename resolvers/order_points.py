@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from models.engine import rows
 from models.order import Order
 from resolvers import points
 from resolvers.deps import Deps
@@ -27,14 +28,21 @@ async def release(_: Deps, order: Order, now: datetime) -> None:
 
 
 async def give_back(_: Deps, order: Order, now: datetime) -> None:
-    """Give back what was spent, into the lots it came from."""
-    if order.points_used:
+    """Give back what was spent on the pieces that have gone back, into the lots it came from."""
+    found = await rows(
+        "SELECT (SELECT coalesce(sum(points_used), 0) FROM order_refund "
+        "WHERE order_id = $1 AND state = 'done')::bigint AS gone, (SELECT coalesce(sum(amount), 0) FROM points_entry "
+        "WHERE cause_kind = 'order' AND cause_id = $1 AND kind = 'spend_reversal')::bigint AS returned",
+        [order.id],
+    )
+    gone, returned = found[0]["gone"], found[0]["returned"]
+    if gone > returned:
         await points.return_spent(
             order.member_id,
             cause_kind="order",
             cause_id=order.id,
-            amount=order.points_used,
-            key=f"order:{order.id}:return",
+            amount=gone - returned,
+            key=f"order:{order.id}:return:{returned}",
             now=now,
             programme=await version("points", order.points_version_id),
         )

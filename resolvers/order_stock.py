@@ -4,12 +4,19 @@ from datetime import datetime
 from uuid import UUID
 
 from loyalty.catalogue import StockKind
-from loyalty.order import OrderKind, PurchaseLimitReached
+from loyalty.order import OrderKind, OrderState, PurchaseLimitReached
 from models.engine import rows
 from models.order import Order
 from resolvers import mall_exchange, stock
 from resolvers.deps import Deps
 from resolvers.order_row import quantities
+
+_NOT_RETURNED = """
+SELECT part.id, line.sku_id, gone.restocked_count AS amount FROM order_refund part
+JOIN order_refund_line gone ON gone.order_refund_id = part.id JOIN order_line line ON line.id = gone.line_id
+WHERE part.order_id = $1 AND part.state = 'done' AND line.sku_id IS NOT NULL AND gone.restocked_count > 0
+    AND NOT EXISTS (SELECT 1 FROM stock_entry WHERE cause_id = part.id AND sku_id = line.sku_id AND kind = 'return')
+"""
 
 
 async def hold(_: Deps, order: Order, cause_id: UUID, now: datetime) -> None:
@@ -27,11 +34,21 @@ async def release(_: Deps, order: Order, now: datetime) -> None:
 
 
 async def give_back(_: Deps, order: Order, now: datetime) -> None:
-    """Put the pieces of a refunded order back."""
-    await _shift(StockKind.RETURN, order.id, order, now)
+    """Put the pieces back that have gone back to the shop, and all that a mall exchange took once it is refunded."""
+    if order.kind == OrderKind.MALL and order.state == OrderState.REFUNDED:
+        await mall_exchange.shift(StockKind.RETURN, order.id, order.id, now)
+    if order.kind == OrderKind.FLASH:
+        return
+    found = await rows(_NOT_RETURNED, [order.id])
+    for part_id in sorted({row["id"] for row in found}):
+        amounts = {row["sku_id"]: row["amount"] for row in found if row["id"] == part_id}
+        await stock.move(StockKind.RETURN, part_id, amounts, now)
 
 
 async def _shift(kind: StockKind, cause_id: UUID, order: Order, now: datetime) -> None:
+    if order.kind == OrderKind.FLASH:
+        # Its pieces were carved out of the SKU when the session was published.
+        return
     if order.kind == OrderKind.MALL:
         await mall_exchange.shift(kind, cause_id, order.id, now)
     sign = -1 if kind is StockKind.HOLD else 1
@@ -46,8 +63,8 @@ async def admit_again(order: Order) -> None:
         PurchaseLimitReached: more than the limit of one of its SKUs.
     """
     found = await rows(
-        "SELECT line.sku_id, line.quantity, sku.purchase_limit, coalesce((SELECT sum(other.quantity) "
-        "FROM order_line other JOIN shop_order o ON o.id = other.order_id WHERE other.sku_id = line.sku_id "
+        "SELECT line.sku_id, line.quantity, sku.purchase_limit, "
+        "coalesce((SELECT sum(other.quantity - other.refunded_count) FROM order_line other JOIN shop_order o ON o.id = other.order_id WHERE other.sku_id = line.sku_id "
         "AND o.member_id = $2 AND o.kind = 'purchase' AND o.state NOT IN ('closed', 'refunded')), 0)::int AS bought "
         "FROM order_line line JOIN sku ON sku.id = line.sku_id WHERE line.order_id = $1 AND sku.purchase_limit > 0",
         [order.id, order.member_id],

@@ -1,83 +1,96 @@
 """Money going back: the request row first, then WeChat under the same number until it is final, then the books."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from loyalty.order import OrderNotFound, OrderState
-from loyalty.payment import PaymentOutcome, RefundCause, RefundState, admit_refund_reason
-from loyalty.points import ClawBackMode
-from loyalty.points_lot import claw_back
-from models import points_ledger as ledger
+from loyalty.payment import RefundCause, RefundState, admit_refund_reason
+from loyalty.refund import PartState, RefundNotStuck
+from models.after_sale import OrderRefund
 from models.engine import changed, retried, rows, transaction
-from models.ids import new_id
 from models.order import Order
 from models.payment import Payment, Refund
-from resolvers import order_hold, points
+from resolvers.after_sale_row import close_open
 from resolvers.audit import record
 from resolvers.deps import Deps
-from resolvers.exception_case import open_case
-from resolvers.growth import reverse_growth
-from resolvers.mall_exchange import take_back
+from resolvers.exception_case import cause_gone, open_case
 from resolvers.operator import lock_operator
-from resolvers.order_row import note, step
-from resolvers.programme import tier_table, version
-from resolvers.referral_reward import order_refunded
+from resolvers.order_row import note
+from resolvers.refund_part import Wish, finish, open_part
+from resolvers.refund_request import RETRY_AFTER, payment_of, request
 from resolvers.replay import remember, replayed
 from wechat.errors import RefundNotExist, WeChatError
 from wechat.pay_types import RefundNotice, RefundResult
 
 log = structlog.get_logger()
 
-RETRY_AFTER = (
-    timedelta(seconds=30),
-    timedelta(minutes=2),
-    timedelta(minutes=10),
-    timedelta(hours=1),
-    timedelta(hours=6),
-)
-"""How long an unfinished refund waits after each try; the last one repeats."""
-
 TRIES_BEFORE_CASE = 5
 
 
-async def request(order: Order, payment: Payment, *, cause: RefundCause, reason: str, now: datetime) -> Refund:
-    """Write the request for all of a payment, in the caller's transaction.
-
-    Each payment has one request that WeChat has not closed (unique).
-    """
-    refund_id = new_id(now)
-    return await Refund.create(
-        id=refund_id,
-        order_id=order.id,
-        payment_id=payment.id,
-        out_refund_no=refund_id.hex,
-        amount_fen=payment.total_fen,
-        cause=cause,
-        reason=reason,
-        state=RefundState.REQUESTED,
-        due_at=now + RETRY_AFTER[0],
-        requested_at=now,
-    )
-
-
 async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason: str, idempotency_key: str) -> Order:
-    """Refund a paid order in full: its money, coupons, points, growth value and stock all go back.
+    """Refund all that is left of a paid order, as the shop's affair: shipping and stock come back too.
 
-    The books change when WeChat says that the money is back; an order that cost no money is refunded at once. An order
-    whose refund WeChat has closed is refunded anew, under another number.
+    Open after-sale requests of the order are closed. The books change when WeChat says that the money is back; what
+    costs no money is refunded at once. An order whose refund WeChat has closed is refunded anew, under another number.
 
     Raises:
         OrderNotFound, OrderStateRefused: there is nothing to refund.
         RefundReasonInvalid: the payer must be told why.
+        RefundInProgress, RefundsUsedUp: another refund is on its way, or WeChat takes no more.
         MallNotReturnable: what a mall exchange gave is used, or was a gift to charity.
         ClawBackBlocked: the programme forbids it while earned points are spent.
         KeyInvalid, KeyReused: the idempotency key.
     """
-    refund_id = await _open_refund(
-        deps, operator_id=operator_id, order_id=order_id, reason=reason, idempotency_key=idempotency_key
+    wish = Wish(pieces=None, cause=RefundCause.BY_OPERATOR, shops_fault=True, goods_come_back=True, reason=reason)
+    return await _refund(deps, operator_id, order_id, wish, operation="orderRefund", key=idempotency_key)
+
+
+async def refund_lines(
+    deps: Deps,
+    *,
+    operator_id: UUID,
+    order_id: UUID,
+    pieces: Mapping[UUID, int],
+    reason: str,
+    shops_fault: bool,
+    goods_come_back: bool,
+    expected: str | None,
+    idempotency_key: str,
+) -> Order:
+    """Refund so many pieces of lines of a paid order; pieces in open after-sale requests are left alone.
+
+    ``expected`` is the fingerprint of the preview that was confirmed.
+
+    Raises:
+        RefundLinesInvalid, RefundNotWhole, RefundChanged: these pieces cannot go back so.
+        What ``refund_order`` raises.
+    """
+    wish = Wish(
+        pieces=pieces,
+        cause=RefundCause.BY_OPERATOR,
+        shops_fault=shops_fault,
+        goods_come_back=goods_come_back,
+        reason=reason,
     )
+    return await _refund(
+        deps, operator_id, order_id, wish, operation="orderRefundLines", key=idempotency_key, expected=expected
+    )
+
+
+async def _refund(
+    deps: Deps,
+    operator_id: UUID,
+    order_id: UUID,
+    wish: Wish,
+    *,
+    operation: str,
+    key: str,
+    expected: str | None = None,
+) -> Order:
+    refund_id = await _open_refund(deps, operator_id, order_id, wish, operation=operation, key=key, expected=expected)
     if refund_id is not None:
         await send(deps, refund_id=refund_id)
     return await Order.get(id=order_id)
@@ -85,69 +98,131 @@ async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason:
 
 @retried
 async def _open_refund(
-    deps: Deps, *, operator_id: UUID, order_id: UUID, reason: str, idempotency_key: str
+    deps: Deps,
+    operator_id: UUID,
+    order_id: UUID,
+    wish: Wish,
+    *,
+    operation: str,
+    key: str,
+    expected: str | None,
 ) -> UUID | None:
     now = deps.clock.now()
-    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
-    if not found:
-        raise OrderNotFound()
-    content = {"order_id": str(order_id), "reason": reason}
-    async with transaction(found[0]["member_id"]):
+    content: dict[str, object] = {"order_id": str(order_id), "reason": wish.reason}
+    if wish.pieces is not None:
+        content["pieces"] = {str(line_id): quantity for line_id, quantity in sorted(wish.pieces.items())}
+        content |= {"shops_fault": wish.shops_fault, "goods_come_back": wish.goods_come_back, "expected": expected}
+    async with transaction(await member_of(order_id)):
         await lock_operator(operator_id)
-        before = await replayed(operator_id, key=idempotency_key, operation="orderRefund", content=content)
+        before = await replayed(operator_id, key=key, operation=operation, content=content)
         if before is not None:
             return UUID(before["refund_id"]) if before["refund_id"] else None
-        admit_refund_reason(reason)
+        admit_refund_reason(wish.reason)
         order = await Order.get(id=order_id)
-        if not await _given_up_by_wechat(order):
-            await step(order, OrderState.REFUNDING)
-            await take_back(order, now)
-            await _admit_claw_back(order, now)
-        await note(order_id, "refund_requested", now, reason=reason, amount_fen=order.payable_fen)
-        payment = await Payment.get_or_none(
-            order_id=order_id, outcome__in=[PaymentOutcome.SETTLED, PaymentOutcome.REVIVED]
-        )
-        refund_id = None
-        if payment is None:
-            await _undo(deps, order, now)
+        stuck = await _given_up_by_wechat(order) if wish.pieces is None else None
+        if stuck is not None:
+            refund_id: UUID | None = (await _ask_anew(order, stuck, wish.reason, now)).id
         else:
-            refund_id = (await request(order, payment, cause=RefundCause.BY_OPERATOR, reason=reason, now=now)).id
+            if wish.pieces is None:
+                await close_open(order.id, now)
+            part, refund_id = await open_part(deps, order, wish, now=now, expected=expected)
+            content |= {"order_refund_id": str(part.id), "amount_fen": part.amount_fen}
         await record(
             operator_id,
             "order.refund",
             "order",
             order_id,
             {"state": OrderState.PAID},
-            {"state": order.state, "reason": reason},
+            {**content, "state": order.state},
             now,
         )
         await remember(
             operator_id,
-            key=idempotency_key,
-            operation="orderRefund",
-            content=content,
+            key=key,
+            operation=operation,
+            content={name: value for name, value in content.items() if name not in ("order_refund_id", "amount_fen")},
             result={"refund_id": str(refund_id) if refund_id else None},
             now=now,
         )
         return refund_id
 
 
-async def _given_up_by_wechat(order: Order) -> bool:
-    """Whether WeChat has closed the refund of this order unpaid, so that it takes another one under a new number."""
+async def member_of(order_id: UUID) -> UUID:
+    """Whose order it is. Raises: OrderNotFound."""
+    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
+    if not found:
+        raise OrderNotFound()
+    member_id: UUID = found[0]["member_id"]
+    return member_id
+
+
+async def _given_up_by_wechat(order: Order) -> OrderRefund | None:
+    """The last part of this order, if WeChat has closed its refund unpaid, so that it takes a new number."""
     if order.state != OrderState.REFUNDING:
-        return False
-    live = Refund.filter(order_id=order.id, cause=RefundCause.BY_OPERATOR).exclude(state=RefundState.CLOSED)
-    return not await live.exists()
+        return None
+    part = await OrderRefund.get_or_none(order_id=order.id, state=PartState.REQUESTED)
+    return part if part is not None and await _is_stuck(part) else None
 
 
-async def _admit_claw_back(order: Order, now: datetime) -> None:
-    programme = await version("points", order.points_version_id)
-    if programme.rules.clawback_mode is not ClawBackMode.BLOCK:
-        return
-    earned = await points.left_of_earned(order.member_id, cause_kind="order", cause_id=order.id, now=now)
-    if earned:
-        lots = await ledger.open_lots(order.member_id)
-        claw_back(ClawBackMode.BLOCK, own=(), others=lots, amount=earned, now=now)
+async def _is_stuck(part: OrderRefund) -> bool:
+    return not await Refund.filter(order_refund_id=part.id).exclude(state=RefundState.CLOSED).exists()
+
+
+async def _ask_anew(order: Order, part: OrderRefund, reason: str, now: datetime) -> Refund:
+    payment = await payment_of(order)
+    assert payment is not None, "a part that waits for money was paid"
+    await note(order.id, "refund_requested", now, reason=reason, amount_fen=part.amount_fen)
+    return await request(
+        order,
+        payment,
+        cause=RefundCause(part.cause),
+        reason=reason,
+        now=now,
+        amount_fen=part.amount_fen,
+        order_refund_id=part.id,
+    )
+
+
+async def ask_anew(deps: Deps, *, operator_id: UUID, order_refund_id: UUID, idempotency_key: str) -> Order:
+    """Ask for a refund that WeChat has closed unpaid once more, under a new number.
+
+    Raises:
+        RefundNotStuck: there is no such part, or WeChat has not closed its refund.
+        RefundsUsedUp: WeChat takes no more refunds of the payment.
+        KeyInvalid, KeyReused: the idempotency key.
+    """
+    order_id, refund_id = await _open_anew(deps, operator_id, order_refund_id, idempotency_key)
+    await send(deps, refund_id=refund_id)
+    return await Order.get(id=order_id)
+
+
+@retried
+async def _open_anew(deps: Deps, operator_id: UUID, order_refund_id: UUID, key: str) -> tuple[UUID, UUID]:
+    now = deps.clock.now()
+    content = {"order_refund_id": str(order_refund_id)}
+    part = await OrderRefund.get_or_none(id=order_refund_id)
+    if part is None:
+        raise RefundNotStuck()
+    async with transaction(await member_of(part.order_id)):
+        await lock_operator(operator_id)
+        before = await replayed(operator_id, key=key, operation="orderRefundAskAnew", content=content)
+        if before is not None:
+            return part.order_id, UUID(before["refund_id"])
+        await part.refresh_from_db()
+        if part.state != PartState.REQUESTED or not await _is_stuck(part):
+            raise RefundNotStuck()
+        refund = await _ask_anew(await Order.get(id=part.order_id), part, part.reason, now)
+        after = {"refund_id": str(refund.id), "amount_fen": refund.amount_fen}
+        await record(operator_id, "order.refund_anew", "order", part.order_id, None, after, now)
+        await remember(
+            operator_id,
+            key=key,
+            operation="orderRefundAskAnew",
+            content=content,
+            result={"refund_id": str(refund.id)},
+            now=now,
+        )
+        return part.order_id, refund.id
 
 
 async def send(deps: Deps, *, refund_id: UUID) -> None:
@@ -156,7 +231,7 @@ async def send(deps: Deps, *, refund_id: UUID) -> None:
     if refund.state not in (RefundState.REQUESTED, RefundState.PROCESSING):
         return
     payment = await Payment.get(id=refund.payment_id)
-    attempts = await rows("SELECT out_trade_no, total_fen FROM payment_attempt WHERE id = $1", [payment.attempt_id])
+    attempts = await rows("SELECT out_trade_no FROM payment_attempt WHERE id = $1", [payment.attempt_id])
     try:
         # Once a request went out, WeChat may have it although its answer was lost.
         result = await _known(deps, refund) if refund.tries or refund.state == RefundState.PROCESSING else None
@@ -165,7 +240,7 @@ async def send(deps: Deps, *, refund_id: UUID) -> None:
                 out_trade_no=attempts[0]["out_trade_no"],
                 out_refund_no=refund.out_refund_no,
                 refund_fen=refund.amount_fen,
-                total_fen=attempts[0]["total_fen"],
+                total_fen=payment.total_fen,
                 reason=refund.reason,
                 notify_url=deps.pay_notify_url,
             )
@@ -229,7 +304,7 @@ async def conclude(deps: Deps, result: RefundResult | RefundNotice) -> bool:
         match result.status:
             case "SUCCESS":
                 await _set(refund, RefundState.SUCCEEDED, result.refund_id, now, finished=True)
-                await _finish(deps, refund, now)
+                await money_is_back(deps, refund, now)
             case "CLOSED":
                 await _set(refund, RefundState.CLOSED, result.refund_id, now, finished=True)
                 await _refund_case(refund, "refund_closed", now)
@@ -265,39 +340,23 @@ async def _refund_case(refund: Refund, kind: str, now: datetime) -> None:
     )
 
 
-async def _finish(deps: Deps, refund: Refund, now: datetime) -> None:
-    order = await Order.get(id=refund.order_id)
-    if refund.cause in (RefundCause.BY_OPERATOR, RefundCause.BY_MEMBER):
-        await _undo(deps, order, now)
-    else:
-        await note(order.id, "payment_returned", now, amount_fen=refund.amount_fen)
+async def money_is_back(deps: Deps, refund: Refund, now: datetime) -> None:
+    """Book what it means that a refund reached the payer, by WeChat or by hand, and settle the cases about it.
 
-
-async def _undo(deps: Deps, order: Order, now: datetime) -> None:
-    await step(order, OrderState.REFUNDED, refunded_at=now)
-    await note(order.id, "refunded", now, amount_fen=order.payable_fen)
-    programme = await version("points", order.points_version_id)
-    await order_hold.give_back_own(deps, order, now)
-    earned = await points.left_of_earned(order.member_id, cause_kind="order", cause_id=order.id, now=now)
-    if earned:
-        # The money is back already, so a programme that blocks can only write down what is missing.
-        mode = programme.rules.clawback_mode
-        await points.take_back(
-            order.member_id,
-            cause_kind="order",
-            cause_id=order.id,
-            amount=earned,
-            key=f"order:{order.id}:take_back",
-            now=now,
-            programme=programme,
-            mode=ClawBackMode.DEBT if mode is ClawBackMode.BLOCK else mode,
-        )
-    table = await tier_table(now)
-    await reverse_growth(
-        order.member_id, cause_id=order.id, key=f"order:{order.id}:growth_back", now=now, zone=deps.zone, table=table
+    In the caller's transaction with the member locked.
+    """
+    asked = await rows(
+        "SELECT out_refund_no, transaction_id FROM refund JOIN payment ON payment.id = refund.payment_id "
+        "WHERE payment_id = $1 AND order_refund_id IS NOT DISTINCT FROM $2",
+        [refund.payment_id, refund.order_refund_id],
     )
-    await order_refunded(order, now=now)
-    await order_hold.give_back_shared(deps, order, now)
+    kinds = ("refund_stuck", "refund_closed", "refund_abnormal", "refund_mismatch")
+    keys = [f"{kind}:{row['out_refund_no']}" for row in asked for kind in kinds]
+    await cause_gone([*keys, f"{refund.cause}:{asked[0]['transaction_id']}"], how="款项已退回", now=now)
+    if refund.order_refund_id is not None:
+        await finish(deps, refund.order_refund_id, now)
+    else:
+        await note(refund.order_id, "payment_returned", now, amount_fen=refund.amount_fen)
 
 
 async def claim_due(deps: Deps, limit: int) -> list[UUID]:

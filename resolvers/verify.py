@@ -149,18 +149,25 @@ INVARIANTS = (
     ),
     Invariant(
         name="stock_of_orders",
-        promise="an order that is open, paid or being refunded holds its quantities; a closed or refunded one nothing",
+        promise="an order that is not closed holds its quantities, but for the pieces that came back with refunds; "
+        "a closed one holds nothing",
         offenders="""
-            SELECT o.id, line.sku_id, o.state, line.quantity, coalesce(moved.total, 0) AS moved
+            SELECT o.id, line.sku_id, o.state, line.quantity, coalesce(moved.total, 0) AS moved, gone.pieces
             FROM order_line line JOIN shop_order o ON o.id = line.order_id
+            LEFT JOIN (
+                SELECT gone.line_id, sum(gone.restocked_count) AS pieces FROM order_refund_line gone
+                JOIN order_refund part ON part.id = gone.order_refund_id WHERE part.state = 'done' GROUP BY 1
+            ) gone ON gone.line_id = line.id
             LEFT JOIN (
                 SELECT cause.order_id, entry.sku_id, sum(entry.amount) AS total FROM stock_entry entry
                 JOIN (SELECT id AS cause_id, id AS order_id FROM shop_order
-                      UNION ALL SELECT id, order_id FROM payment) cause USING (cause_id)
+                      UNION ALL SELECT id, order_id FROM payment
+                      UNION ALL SELECT id, order_id FROM order_refund WHERE id <> order_id) cause USING (cause_id)
                 GROUP BY 1, 2
             ) moved ON moved.order_id = o.id AND moved.sku_id = line.sku_id
-            WHERE line.sku_id IS NOT NULL AND
-                coalesce(moved.total, 0) <> CASE WHEN o.state IN ('closed', 'refunded') THEN 0 ELSE -line.quantity END
+            WHERE line.sku_id IS NOT NULL AND o.kind <> 'flash' AND
+                coalesce(moved.total, 0) <>
+                CASE WHEN o.state = 'closed' THEN 0 ELSE coalesce(gone.pieces, 0) - line.quantity END
         """,
     ),
     Invariant(
@@ -176,7 +183,8 @@ INVARIANTS = (
     ),
     Invariant(
         name="order_points",
-        promise="points of an open order are held, of a paid one spent, of a closed or refunded one given back",
+        promise="points of an open order are held, of a paid one spent, of a closed one and of refunded pieces given "
+        "back",
         offenders="""
             SELECT o.id, o.state, o.points_used, coalesce(hold.total, 0) AS held, coalesce(spent.total, 0) AS spent
             FROM shop_order o
@@ -185,20 +193,23 @@ INVARIANTS = (
             LEFT JOIN (SELECT cause_id, -sum(amount) AS total FROM points_entry
                        WHERE cause_kind = 'order' AND kind IN ('spend', 'spend_reversal') GROUP BY 1) spent
                 ON spent.cause_id = o.id
+            LEFT JOIN (SELECT order_id, sum(points_used) AS total FROM order_refund
+                       WHERE state = 'done' GROUP BY 1) gone ON gone.order_id = o.id
             WHERE (coalesce(hold.total, 0), coalesce(spent.total, 0)) IS DISTINCT FROM
                 CASE WHEN o.state IN ('unpaid', 'closing') THEN (o.points_used::numeric, 0::numeric)
-                     WHEN o.state IN ('paid', 'refunding') THEN (0::numeric, o.points_used::numeric)
+                     WHEN o.state IN ('paid', 'refunding') THEN (0::numeric, o.points_used - coalesce(gone.total, 0))
                      ELSE (0::numeric, 0::numeric) END
         """,
     ),
     Invariant(
         name="order_coupons",
-        promise="what coupons took off an order, and off each of its lines = sum of its coupons' shares",
+        promise="what coupons took off an order, off its shipping and off each line = sum of its coupons' shares",
         offenders="""
             SELECT o.id, o.coupon_fen, coalesce(taken.total, 0) AS coupons FROM shop_order o
-            LEFT JOIN (SELECT order_id, sum(discount_fen) AS total FROM order_coupon GROUP BY 1) taken
-                ON taken.order_id = o.id
-            WHERE o.coupon_fen <> coalesce(taken.total, 0)
+            LEFT JOIN (
+                SELECT order_id, sum(discount_fen) AS total, sum(shipping_fen) AS shipping FROM order_coupon GROUP BY 1
+            ) taken ON taken.order_id = o.id
+            WHERE o.coupon_fen <> coalesce(taken.total, 0) OR o.shipping_coupon_fen <> coalesce(taken.shipping, 0)
             UNION ALL
             SELECT line.order_id, line.coupon_fen, coalesce(share.total, 0) FROM order_line line
             LEFT JOIN (
@@ -210,12 +221,17 @@ INVARIANTS = (
     ),
     Invariant(
         name="coupons_of_orders",
-        promise="an open order has its coupons reserved, a paid one used; a closed or refunded one has none of them, "
-        "and no coupon is on an order that was placed without it",
+        promise="an open order has its coupons reserved, a paid one used, while they take something off what stays; a "
+        "closed one has none of them, and no coupon is on an order that was placed without it",
         offenders="""
             SELECT taken.order_id, taken.coupon_id, o.state, coupon.state AS coupon_state FROM order_coupon taken
             JOIN shop_order o ON o.id = taken.order_id JOIN coupon ON coupon.id = taken.coupon_id
-            WHERE (coupon.order_id IS NOT DISTINCT FROM o.id) <> (o.state NOT IN ('closed', 'refunded'))
+            WHERE (coupon.order_id IS NOT DISTINCT FROM o.id) <> (o.state <> 'closed' AND (
+                EXISTS (SELECT 1 FROM order_line line WHERE line.order_id = o.id
+                        AND line.refunded_count < line.quantity AND (taken.shares->>line.position)::bigint > 0)
+                OR (taken.shipping_fen > 0 AND NOT EXISTS (
+                    SELECT 1 FROM order_refund part
+                    WHERE part.order_id = o.id AND part.state = 'done' AND part.shipping_back))))
                OR (coupon.order_id = o.id AND coupon.state <>
                    CASE WHEN o.state IN ('unpaid', 'closing') THEN 'reserved' ELSE 'used' END)
             UNION ALL
@@ -226,13 +242,13 @@ INVARIANTS = (
     ),
     Invariant(
         name="coupon_quota",
-        promise="a template's given-out number = its coupons; its committed budget = what those can cost that are "
-        "neither expired nor void",
+        promise="a template's given-out number = its coupons, those from friends apart; its committed budget = "
+        "what those can cost that are neither expired, void nor given away",
         offenders="""
             SELECT quota.template_id, quota.issued_count, quota.committed_fen, given.many, given.worth
             FROM coupon_quota quota LEFT JOIN (
-                SELECT template_id, count(*) AS many,
-                    coalesce(sum(worth_fen) FILTER (WHERE state NOT IN ('expired', 'void')), 0) AS worth
+                SELECT template_id, count(*) FILTER (WHERE channel <> 'gift') AS many,
+                    coalesce(sum(worth_fen) FILTER (WHERE state NOT IN ('expired', 'void', 'given')), 0) AS worth
                 FROM coupon GROUP BY 1
             ) given USING (template_id)
             WHERE (quota.issued_count, quota.committed_fen) IS DISTINCT FROM
@@ -249,8 +265,39 @@ INVARIANTS = (
                 FROM coupon_event GROUP BY 1
             ) told ON told.coupon_id = coupon.id
             WHERE told.issued IS DISTINCT FROM 1 OR told.gap OR coupon.state <>
-                CASE told.last WHEN 'released' THEN 'issued' WHEN 'returned' THEN 'issued' WHEN 'voided' THEN 'void'
-                    ELSE told.last END
+                CASE WHEN told.last IN ('released', 'returned', 'gift_returned') THEN 'issued'
+                    WHEN told.last = 'voided' THEN 'void' ELSE told.last END
+        """,
+    ),
+    Invariant(
+        name="coupon_till_uses",
+        promise="a coupon is used up by the use at a till that stands, which is its own",
+        offenders="""
+            SELECT coupon.id, coupon.state, coupon.till_use_id, stands.id AS use FROM coupon
+            FULL JOIN (SELECT id, coupon_id, member_id FROM coupon_till_use WHERE reversed_at IS NULL) stands
+                ON stands.coupon_id = coupon.id
+            WHERE coupon.till_use_id IS DISTINCT FROM stands.id
+               OR (stands.id IS NOT NULL AND stands.member_id <> coupon.member_id)
+        """,
+    ),
+    Invariant(
+        name="coupon_gifts",
+        promise="a coupon is being given while its gift is offered, given once it was taken, and the friend has one of "
+        "the same terms and end; no coupon came from a friend without a gift",
+        offenders="""
+            SELECT gift.id, gift.state, given.state AS coupon, received.id AS received FROM coupon_gift gift
+            JOIN coupon given ON given.id = gift.coupon_id LEFT JOIN coupon received ON received.id = gift.received_id
+            WHERE given.member_id <> gift.giver_id
+               OR (gift.state = 'offered' AND given.state <> 'gifting')
+               OR (gift.state = 'accepted' AND (given.state <> 'given' OR received.member_id <> gift.friend_id
+                   OR received.version_id <> given.version_id OR received.gift_count <> given.gift_count + 1
+                   OR received.cause_id <> gift.id))
+            UNION ALL
+            SELECT coupon.id, coupon.channel, coupon.state, gift.id FROM coupon
+            LEFT JOIN coupon_gift gift ON gift.received_id = coupon.id
+            LEFT JOIN coupon_gift given ON given.coupon_id = coupon.id AND given.state IN ('offered', 'accepted')
+            WHERE (coupon.channel = 'gift') <> (gift.id IS NOT NULL)
+               OR (coupon.state IN ('gifting', 'given')) <> (given.id IS NOT NULL)
         """,
     ),
     Invariant(
@@ -335,18 +382,73 @@ INVARIANTS = (
             UNION ALL
             SELECT payment.order_id, payment.outcome, payment.total_fen, refund.amount_fen FROM payment
             LEFT JOIN refund ON refund.payment_id = payment.id
-            WHERE payment.outcome IN ('late', 'second') AND refund.amount_fen IS DISTINCT FROM payment.total_fen
+            WHERE payment.outcome IN ('late', 'second', 'refused') AND refund.amount_fen IS DISTINCT FROM payment.total_fen
         """,
     ),
     Invariant(
         name="refunds",
-        promise="a refunded order's payment went back in full",
+        promise="what goes back of an order = its parts = the refunds that WeChat confirmed, never more than was paid",
         offenders="""
-            SELECT o.id, o.payable_fen, refund.amount_fen, refund.state FROM shop_order o
-            JOIN payment ON payment.order_id = o.id AND payment.outcome IN ('settled', 'revived')
-            LEFT JOIN refund ON refund.payment_id = payment.id AND refund.state <> 'closed'
-            WHERE o.state = 'refunded'
-              AND (refund.amount_fen IS DISTINCT FROM payment.total_fen OR refund.state IS DISTINCT FROM 'succeeded')
+            SELECT o.id, o.payable_fen, o.refunded_fen, o.refunding_fen, part.done, part.requested, refund.succeeded
+            FROM shop_order o
+            LEFT JOIN (
+                SELECT order_id, sum(amount_fen) FILTER (WHERE state = 'done') AS done,
+                    sum(amount_fen) FILTER (WHERE state = 'requested') AS requested FROM order_refund GROUP BY 1
+            ) part ON part.order_id = o.id
+            LEFT JOIN (
+                SELECT order_id, sum(amount_fen) AS succeeded FROM refund
+                WHERE order_refund_id IS NOT NULL AND state = 'succeeded' GROUP BY 1
+            ) refund ON refund.order_id = o.id
+            WHERE (o.refunded_fen, o.refunding_fen) IS DISTINCT FROM
+                    (coalesce(part.done, 0), coalesce(part.requested, 0))
+               OR o.refunded_fen <> coalesce(refund.succeeded, 0)
+               OR o.refunded_fen + o.refunding_fen > o.payable_fen
+        """,
+    ),
+    Invariant(
+        name="refund_pieces",
+        promise="a line's pieces that went back, are on their way or are asked for = sums over its refunds and open "
+        "requests, never more than were ordered; an order is refunded when nothing of it is left",
+        offenders="""
+            SELECT line.order_id, line.id, line.quantity, line.refunded_count, line.refunding_count,
+                line.claimed_count, o.state
+            FROM order_line line JOIN shop_order o ON o.id = line.order_id
+            LEFT JOIN (
+                SELECT gone.line_id, sum(gone.quantity) FILTER (WHERE part.state = 'done') AS done,
+                    sum(gone.quantity) FILTER (WHERE part.state = 'requested') AS requested
+                FROM order_refund_line gone JOIN order_refund part ON part.id = gone.order_refund_id GROUP BY 1
+            ) gone ON gone.line_id = line.id
+            LEFT JOIN (
+                SELECT asked.line_id, sum(asked.quantity) AS open FROM after_sale_line asked
+                JOIN after_sale request ON request.id = asked.after_sale_id
+                WHERE request.state IN ('requested', 'approved', 'returning', 'received') GROUP BY 1
+            ) asked ON asked.line_id = line.id
+            WHERE (line.refunded_count, line.refunding_count, line.claimed_count) IS DISTINCT FROM
+                    (coalesce(gone.done, 0), coalesce(gone.requested, 0), coalesce(asked.open, 0))
+               OR line.refunded_count + line.refunding_count + line.claimed_count > line.quantity
+               OR (o.state = 'refunded' AND line.refunded_count <> line.quantity)
+        """,
+    ),
+    Invariant(
+        name="refund_parts",
+        promise="a part that went back = the sums of its lines and shipping, paid back by one refund of that amount; a "
+        "request that is refunded has its part",
+        offenders="""
+            SELECT part.id, part.order_id, part.amount_fen, line.money, refund.amount_fen AS refund_fen
+            FROM order_refund part
+            LEFT JOIN (
+                SELECT order_refund_id, sum(money_fen) AS money, sum(points_used) AS points
+                FROM order_refund_line GROUP BY 1
+            ) line ON line.order_refund_id = part.id
+            LEFT JOIN refund ON refund.order_refund_id = part.id AND refund.state <> 'closed'
+            WHERE (part.amount_fen, part.points_used) IS DISTINCT FROM (line.money + part.shipping_fen, line.points)
+               OR (refund.id IS NOT NULL AND refund.amount_fen <> part.amount_fen)
+               OR (part.state = 'done' AND part.amount_fen > 0 AND refund.state IS DISTINCT FROM 'succeeded')
+            UNION ALL
+            SELECT request.id, request.order_id, part.amount_fen, NULL, NULL FROM after_sale request
+            JOIN order_refund part ON part.id = request.order_refund_id
+            WHERE part.order_id <> request.order_id
+               OR (request.state = 'refunded') <> (part.state = 'done')
         """,
     ),
     Invariant(

@@ -67,6 +67,11 @@ BREAKS = {
     "VALUES ($1, 1, 0, 0)",
     "coupon_states": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())",
+    "coupon_till_uses": f"WITH {COUPON}, mine AS ({GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
+    "now() + interval '1 day', now(), NULL, NULL, now(), now())) INSERT INTO coupon_till_use (id, coupon_id, member_id, "
+    "operator_id, code_mark, place, used_at) VALUES ($1, $1, $1, $1, 'm', 'shop', now())",
+    "coupon_gifts": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'gift', 'k', now(), "
+    "now() + interval '1 day', now(), NULL, NULL, now(), now())",
     "coupon_channels": f"WITH {COUPON} INSERT INTO coupon_grant (id, template_id, state, audience, reason, total, "
     "granted_count, skipped_count, due_at, started_at, started_by_id) VALUES ($1, $1, 'running', '{}', '', 1, 1, 0, "
     "now(), now(), $1)",
@@ -89,10 +94,11 @@ BREAKS = {
     "cause_id, key, at) VALUES ($1, $1, 1, 'referral', 5, 5, 'referral', $1, 'k', now())",
     "referral_goals": "INSERT INTO referral_goal (id, member_id, code, friends, points, growth, version_id, "
     "unlocked_at) SELECT $1, $1, 'one', 1, 0, 0, id, now() FROM programme_version WHERE kind = 'referral' LIMIT 1",
-    "refunds": "WITH attempt AS (INSERT INTO payment_attempt (id, order_id, out_trade_no, total_fen, openid, state, "
-    "expires_at, polls_done, created_at) VALUES ($1, $3, 't-refunds', 1, 'o', 'succeeded', now(), 0, now())), "
-    "paid AS (INSERT INTO payment (id, attempt_id, order_id, transaction_id, total_fen, outcome, recorded_at) "
-    "VALUES ($1, $1, $3, 't-refunds', 1, 'settled', now())) UPDATE shop_order SET state = 'refunded' WHERE id = $3",
+    "refunds": "UPDATE shop_order SET refunding_fen = 1 WHERE id = $3",
+    "refund_pieces": "UPDATE order_line SET claimed_count = 1 WHERE order_id = $3",
+    "refund_parts": "INSERT INTO order_refund (id, order_id, cause, reason, state, amount_fen, shipping_fen, "
+    "shipping_back, points_used, earned_reversed, requested_at) VALUES ($1, $3, 'by_operator', '', 'requested', 0, 0, "
+    "false, 0, 0, now())",
 }
 
 
