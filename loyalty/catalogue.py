@@ -21,6 +21,7 @@ MAX_SKU_CODE_LENGTH = 40
 MAX_PRICE_FEN = 1_000_000_000
 MAX_STOCK = 10_000_000
 MAX_PURCHASE_LIMIT = 1_000_000
+MAX_WEIGHT_G = 1_000_000
 MAX_POSITION = 9_999
 MAX_REASON_LENGTH = 200
 MAX_SEARCH_LENGTH = 60
@@ -42,12 +43,15 @@ class MediaKind(StrEnum):
 
 
 class StockKind(StrEnum):
-    """Why stock moved: an operator's supply or correction, an order placed, closed unpaid, refunded."""
+    """Why stock moved: an operator's supply or correction, an order placed, closed unpaid, refunded; set aside for an
+    activity, come back from it."""
 
     SUPPLY = "supply"
     HOLD = "hold"
     RELEASE = "release"
     RETURN = "return"
+    CARVE_OUT = "carve_out"
+    CARVE_BACK = "carve_back"
 
 
 class ProductNotFound(Refusal):
@@ -172,6 +176,7 @@ def admit_sku(
     member_price_fen: int | None = None,
     purchase_limit: int | None = None,
     position: int = 0,
+    weight_g: int = 0,
 ) -> None:
     """Whether a SKU may have these values; a member price is at most the price.
 
@@ -185,6 +190,7 @@ def admit_sku(
     if purchase_limit is not None:
         _bounded("purchaseLimit", purchase_limit, 1, MAX_PURCHASE_LIMIT)
     _bounded("position", position, 0, MAX_POSITION)
+    _bounded("weightG", weight_g, 0, MAX_WEIGHT_G)
 
 
 def admit_sku_count(count: int) -> None:

@@ -19,7 +19,6 @@ MAX_CODES = 500
 MAX_UNITS = 1_000_000
 MAX_FIRST_FEN = 1_000_000
 MAX_FURTHER_FEN = 100_000
-MAX_WEIGHT_G = 1_000_000
 
 _NOT_A_REGION = Reason(
     "must be the code of a province (2 digits), city (4) or district (6)",

@@ -46,6 +46,7 @@ class NewSku:
     price_fen: int
     member_price_fen: int | None = None
     purchase_limit: int | None = None
+    weight_g: int = 0
     stock: int = 0
 
 
@@ -250,6 +251,7 @@ async def insert_sku(product_id: UUID, sku: NewSku, position: int, now: datetime
         price_fen=sku.price_fen,
         member_price_fen=sku.member_price_fen,
         purchase_limit=sku.purchase_limit,
+        weight_g=sku.weight_g,
         position=position,
         created_at=now,
     )
@@ -264,6 +266,7 @@ def admit_new(skus: Sequence[NewSku]) -> None:
             price_fen=sku.price_fen,
             member_price_fen=sku.member_price_fen,
             purchase_limit=sku.purchase_limit,
+            weight_g=sku.weight_g,
         )
         rule.admit_stock(sku.stock)
     rule.admit_sku_codes([sku.code.strip() for sku in skus])

@@ -28,6 +28,7 @@ class SkuChanges(TypedDict, total=False):
     member_price_fen: int | None
     purchase_limit: int | None
     position: int
+    weight_g: int
 
 
 @retried
@@ -84,6 +85,7 @@ async def update(deps: Deps, *, operator_id: UUID, sku_id: UUID, changes: SkuCha
                     member_price_fen=changes.get("member_price_fen", sku.member_price_fen),
                     purchase_limit=changes.get("purchase_limit", sku.purchase_limit),
                     position=changes.get("position", sku.position),
+                    weight_g=changes.get("weight_g", sku.weight_g),
                 )
                 after = differences(sku, values)
                 if after:

@@ -144,6 +144,9 @@ class OperatorProduct:
     published_at: datetime | None = strawberry.field(description="When it last went on sale; null for a draft.")
     created_at: datetime = strawberry.field(description="When it was made.")
     updated_at: datetime = strawberry.field(description="When it was last changed itself; its SKUs do not count.")
+    shipping_template_id: UUID | None = strawberry.field(
+        description="The template that it is shipped under; null: the shop's default one."
+    )
     category_id: strawberry.Private[UUID | None]
 
     @strawberry.field(description="The category it stands in; null for a draft without one.")
@@ -177,6 +180,7 @@ class OperatorProduct:
             published_at=row.published_at,
             created_at=row.created_at,
             updated_at=row.updated_at,
+            shipping_template_id=row.shipping_template_id,
             category_id=row.category_id,
         )
 

@@ -96,6 +96,7 @@ class OperatorSku:
         description="How many pieces one member may buy in all; null without a limit."
     )
     stock_left: int = strawberry.field(description="Pieces left at this moment, 0 or more; the sum of `stockEntries`.")
+    weight_g: int = strawberry.field(description="Weight of one piece as it is shipped, in grams, 0 to 1,000,000.")
     hidden: bool = strawberry.field(description="Whether it is off sale while its product may be on sale.")
     position: int = strawberry.field(description="Its place in the product, 0 to 9,999, the least first.")
     created_at: datetime = strawberry.field(description="When it was made.")
@@ -112,6 +113,7 @@ class OperatorSku:
             member_price=None if row.member_price_fen is None else Fen(row.member_price_fen),
             purchase_limit=row.purchase_limit,
             stock_left=row.stock_left,
+            weight_g=row.weight_g,
             hidden=row.hidden,
             position=row.position,
             created_at=row.created_at,
@@ -131,6 +133,9 @@ class SkuInput:
     purchase_limit: int | None = strawberry.field(
         default=None, description="How many pieces one member may buy in all, 1 to 1,000,000; nothing for no limit."
     )
+    weight_g: int = strawberry.field(
+        default=0, description="Weight of one piece as it is shipped, in grams, 0 to 1,000,000; 0 unless given."
+    )
     stock: int = strawberry.field(default=0, description="Pieces it starts with, 0 to 10,000,000; 0 unless given.")
 
     def to_new(self) -> NewSku:
@@ -141,6 +146,7 @@ class SkuInput:
             price_fen=self.price,
             member_price_fen=self.member_price,
             purchase_limit=self.purchase_limit,
+            weight_g=self.weight_g,
             stock=self.stock,
         )
 
@@ -163,6 +169,9 @@ class SkuUpdateInput:
     )
     position: strawberry.Maybe[int] = strawberry.field(
         description="Its place in the product, 0 to 9,999, the least first."
+    )
+    weight_g: strawberry.Maybe[int] = strawberry.field(
+        description="Weight of one piece as it is shipped, in grams, 0 to 1,000,000."
     )
 
 
@@ -266,6 +275,8 @@ class OperatorMutation:
             changes["purchase_limit"] = input.purchase_limit.value
         if input.position:
             changes["position"] = input.position.value
+        if input.weight_g:
+            changes["weight_g"] = input.weight_g.value
         row = await verbs.update(
             info.context.deps,
             operator_id=writer(info),

@@ -32,6 +32,7 @@ TRY: dict[str, Callable[[int], None]] = {
     "stock moved at once, up or down": lambda amount: catalogue.admit_adjustment(amount=-amount, reason="盘点"),
     "reason of a stock move, characters": lambda size: catalogue.admit_adjustment(amount=1, reason="x" * size),
     "purchase limit per member, or none": lambda count: sku(purchase_limit=count),
+    "weight of one piece as it is shipped, grams": lambda weight: sku(weight_g=weight),
     "position of a category or SKU": lambda position: sku(position=position),
 }
 CANNOT_BE_SHORTER = {
