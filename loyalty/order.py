@@ -23,10 +23,12 @@ MAX_PAY_WINDOW = timedelta(hours=24)
 
 
 class OrderKind(StrEnum):
-    """What an order is of: SKUs at their price, or an item of the points mall."""
+    """What an order is of: SKUs at their price, an item of the points mall, of a flash sale, or of a group-buy."""
 
     PURCHASE = "purchase"
     MALL = "mall"
+    FLASH = "flash"
+    GROUP = "group"
 
 
 class OrderState(StrEnum):

@@ -1,6 +1,6 @@
 """Writing a new order, whatever it is of: frozen prices and names, and the rules it is placed under."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -11,13 +11,12 @@ from loyalty.points_window import BoostOccasion
 from loyalty.pricing import Quote
 from loyalty.shop_time import business_day
 from loyalty.tier import TierLevel, TierTable
-from models.engine import in_transaction
+from models.engine import in_transaction, rows
 from models.ids import new_id
-from models.member import Member
 from models.order import Order, OrderEvent, OrderLine
 from resolvers.deps import Deps
-from resolvers.member import tier_terms
 from resolvers.programme import InForce, points_programme, tier_table
+from resolvers.tier import standings_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +38,23 @@ class LineOf:
     sku_title: str
 
 
+async def placed_under_each(member_ids: Sequence[UUID], now: datetime) -> Mapping[UUID, PlacedUnder]:
+    """What an order of each of these members is placed under at ``now``, in four statements."""
+    table = await tier_table(now)
+    standings = await standings_at(member_ids, table.rules, now)
+    programme = await points_programme(now)
+    found = await rows("SELECT id, birthday FROM member WHERE id = ANY($1::uuid[])", [list(member_ids)])
+    return {
+        row["id"]: PlacedUnder(
+            tier=standings[row["id"]].applies, tier_version=table, programme=programme, birthday=row["birthday"]
+        )
+        for row in found
+    }
+
+
 async def placed_under(member_id: UUID, now: datetime) -> PlacedUnder:
     """What an order of this member is placed under at ``now``."""
-    table = await tier_table(now)
-    return PlacedUnder(
-        tier=await tier_terms(member_id, table.rules, now),
-        tier_version=table,
-        programme=await points_programme(now),
-        birthday=(await Member.get(id=member_id)).birthday,
-    )
+    return (await placed_under_each([member_id], now))[member_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

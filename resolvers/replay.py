@@ -4,13 +4,16 @@ Both functions run inside the verb's transaction, after the subject's lock: of t
 waits, and then finds the record of the first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from loyalty.idempotency import admit_key, admit_replay, fingerprint
-from models.engine import changed, in_transaction
+import orjson
+
+from loyalty.idempotency import KeyReused, admit_key, admit_replay, fingerprint
+from models.engine import changed, in_transaction, rows
 from models.idempotency import IdempotencyRecord
 from models.ids import new_id
 
@@ -55,6 +58,61 @@ async def remember(
         fingerprint=fingerprint({"operation": operation, **content}),
         result=dict(result),
         at=now,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call under a key, for those who handle several in one transaction."""
+
+    subject_id: UUID
+    key: str
+    operation: str
+    content: Mapping[str, object]
+
+    @property
+    def fingerprint(self) -> str:
+        """What its content comes to."""
+        return fingerprint({"operation": self.operation, **self.content})
+
+
+async def replayed_each(calls: Sequence[Call]) -> list[dict[str, Any] | KeyReused | None]:
+    """``replayed`` for several calls of different subjects, in one statement; a reused key is among the answers."""
+    assert in_transaction(), "a replay check outside the lock decides nothing"
+    found = await rows(
+        "SELECT record.subject_id, record.key, record.fingerprint, record.result::text AS result "
+        "FROM idempotency_record record JOIN unnest($1::uuid[], $2::text[]) AS asked(subject_id, key) USING "
+        "(subject_id, key)",
+        [[call.subject_id for call in calls], [call.key for call in calls]],
+    )
+    records = {(row["subject_id"], row["key"]): row for row in found}
+    answers: list[dict[str, Any] | KeyReused | None] = []
+    for call in calls:
+        record = records.get((call.subject_id, call.key))
+        if record is None:
+            answers.append(None)
+        elif record["fingerprint"] != call.fingerprint:
+            answers.append(KeyReused())
+        else:
+            answers.append(orjson.loads(record["result"]))
+    return answers
+
+
+async def remember_each(calls: Sequence[tuple[Call, Mapping[str, object]]], now: datetime) -> None:
+    """``remember`` for several calls with their results, in one statement."""
+    await IdempotencyRecord.bulk_create(
+        [
+            IdempotencyRecord(
+                id=new_id(now),
+                subject_id=call.subject_id,
+                key=call.key,
+                operation=call.operation,
+                fingerprint=call.fingerprint,
+                result=dict(result),
+                at=now,
+            )
+            for call, result in calls
+        ]
     )
 
 

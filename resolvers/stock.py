@@ -18,6 +18,9 @@ from resolvers.replay import remember, replayed
 
 NEWEST = Keyset("stock_entry.newest", (Key("id", UUID),))
 
+TAKES = frozenset({StockKind.HOLD, StockKind.CARVE_OUT})
+"""What takes stock off the shelf."""
+
 _MOVE = """
 WITH moved AS (
     UPDATE sku SET stock_left = stock_left + $2 WHERE id = $1 AND stock_left + $2 >= 0 RETURNING id, stock_left
@@ -45,7 +48,7 @@ async def move(
     left: dict[UUID, int] = {}
     for sku_id, amount in sorted(amounts.items()):
         assert amount != 0, "a move of nothing"
-        assert kind is StockKind.SUPPLY or (amount < 0) == (kind is StockKind.HOLD), f"a {kind} of {amount}"
+        assert kind is StockKind.SUPPLY or (amount < 0) == (kind in TAKES), f"a {kind} of {amount}"
         moved = await rows(_MOVE, [sku_id, amount, new_id(now), kind, cause_id, note, now])
         if not moved:
             found = await rows("SELECT stock_left FROM sku WHERE id = $1", [sku_id])

@@ -22,6 +22,8 @@ describe(
         StockKind.HOLD: "An order was placed; negative.",
         StockKind.RELEASE: "An unpaid order was closed; positive.",
         StockKind.RETURN: "An order was refunded; positive.",
+        StockKind.CARVE_OUT: "A flash sale was published; negative.",
+        StockKind.CARVE_BACK: "A flash sale gave back what it did not sell; positive.",
     },
 )
 

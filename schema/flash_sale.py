@@ -1,0 +1,187 @@
+"""Flash sales 秒杀 as members see them: what runs and comes, buying, and the queue."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from loyalty import flash_sale as rule
+from models.flash_sale import FlashItem as FlashItemRow
+from models.flash_sale import FlashSale as FlashSaleRow
+from resolvers import flash_sale as verbs
+from schema.context import Info
+from schema.order import AmountChangedRefusal, Key, Order
+from schema.paging import After, Connection, First, connection, page
+from schema.permissions import ForEveryone, ForMembers, require_member
+from schema.refusal import Refusal, SimpleRefusal, refusal_type
+from schema.scalars import Fen
+
+
+@strawberry.type(description="A SKU at a flash price.")
+class FlashItem:
+    """An item as members see it."""
+
+    id: UUID = strawberry.field(description="Opaque id of the item; buy it with `flashSalePurchase`.")
+    sku_id: UUID = strawberry.field(description="The SKU.")
+    product_title: str = strawberry.field(description="The product's title.")
+    sku_title: str = strawberry.field(description="The SKU's title.")
+    price: Fen = strawberry.field(description="Flash price of a piece, in fen.")
+    list_price: Fen = strawberry.field(description="List price of a piece, in fen.")
+    stock: int = strawberry.field(description="Pieces in the session in all.")
+    member_limit: int = strawberry.field(description="Pieces a member may have, 1 to 99.")
+
+    @strawberry.field(description="About how many pieces can be taken at this moment, 0 or more.")
+    async def left(self, info: Info) -> int:
+        """Read from the gates of all the items of the answer at once."""
+        return await info.context.loaders.load(verbs.open_counts, self.id) or 0
+
+    @strawberry.field(description="Whether nothing can be taken at this moment; unpaid orders may still come back.")
+    async def sold_out(self, info: Info) -> bool:
+        """Read like ``left``."""
+        return not await info.context.loaders.load(verbs.open_counts, self.id)
+
+    @strawberry.field(description="Pieces you have in unpaid and paid orders; null for a visitor.")
+    async def bought(self, info: Info) -> int | None:
+        """Loaded for all the items of the answer at once."""
+        member_id = info.context.member_id
+        if member_id is None:
+            return None
+        return await info.context.loaders.load(verbs.had_counts, (member_id, self.id)) or 0
+
+    @classmethod
+    def from_row(cls, row: FlashItemRow) -> "FlashItem":
+        """The stored item with its SKU and product."""
+        return cls(
+            id=row.id,
+            sku_id=row.sku_id,
+            product_title=row.sku.product.title,
+            sku_title=row.sku.title,
+            price=Fen(row.price_fen),
+            list_price=Fen(row.sku.price_fen),
+            stock=row.stock,
+            member_limit=row.member_limit,
+        )
+
+
+@strawberry.type(description="A session of a flash sale that is running or coming.")
+class FlashSale:
+    """A session as members see it."""
+
+    id: UUID = strawberry.field(description="Opaque id of the session.")
+    title: str = strawberry.field(description="Its name, 1 to 60 characters.")
+    opens_at: datetime = strawberry.field(description="It sells from this instant on.")
+    closes_at: datetime = strawberry.field(description="It sells until before this instant.")
+
+    @strawberry.field(description="The server's time, to count down with: the phone's clock decides nothing.")
+    def server_time(self, info: Info) -> datetime:
+        """The instant of the request."""
+        return info.context.now
+
+    @strawberry.field(description="When it opens for you, early access counted in; `opensAt` for a visitor.")
+    async def opens_for_you_at(self, info: Info) -> datetime:
+        """Loaded for all the sessions of the answer at once."""
+        member_id = info.context.member_id
+        if member_id is None:
+            return self.opens_at
+        found = await info.context.loaders.load(verbs.opens_for_each, (member_id, self.opens_at))
+        return found or self.opens_at
+
+    @strawberry.field(description="Its items, 1 to 50, in their order.")
+    async def items(self, info: Info) -> list[FlashItem]:
+        """Loaded for all the sessions of the answer at once."""
+        found = await info.context.loaders.load(verbs.items_by_sale, self.id)
+        return [FlashItem.from_row(row) for row in found or ()]
+
+    @classmethod
+    def from_row(cls, row: FlashSaleRow) -> "FlashSale":
+        """The stored session."""
+        return cls(id=row.id, title=row.title, opens_at=row.opens_at, closes_at=row.closes_at)
+
+
+@strawberry.input(description="What to buy.")
+class FlashSalePurchaseInput:
+    """An item, how many, and what the member agreed to."""
+
+    item_id: UUID = strawberry.field(description="The item.")
+    quantity: int = strawberry.field(default=1, description="Pieces, 1 to 99 and at most the item's limit.")
+    expected_payable: Fen | None = strawberry.field(
+        default=None, description="What the member saw and agreed to, in fen; another price is refused."
+    )
+    wait_id: UUID | None = strawberry.field(
+        default=None, description="The place in the queue whose offer is claimed; nothing for an ordinary purchase."
+    )
+
+
+@refusal_type(rule.FlashLimitReached)
+@strawberry.type(name="FlashLimitReached", description="The member may not have so many. Code `FLASH_LIMIT_REACHED`.")
+class FlashLimitRefusal(Refusal):
+    """A limit per member."""
+
+    limit: int = strawberry.field(description="Pieces a member may have.")
+    bought: int = strawberry.field(description="Pieces the member has, unpaid orders included.")
+
+
+@strawberry.type(description="The purchase, as the order that it is.")
+class FlashSalePurchased:
+    """Success of flashSalePurchase."""
+
+    order: Order = strawberry.field(description="The order; its pieces are held until `payBy`.")
+
+
+FlashSalePurchaseResult = Annotated[
+    FlashSalePurchased | FlashLimitRefusal | AmountChangedRefusal | SimpleRefusal,
+    strawberry.union("FlashSalePurchaseResult", description="The order, or why it could not be bought."),
+]
+
+
+@strawberry.type
+class ShopQuery:
+    """What members and visitors see."""
+
+    @strawberry.field(
+        description="Sessions of flash sales that are running or coming, what opens first comes first.",
+        extensions=[ForEveryone()],
+    )
+    async def flash_sales(self, info: Info, first: First = 20, after: After = None) -> Connection[FlashSale]:
+        """One page."""
+        found = await verbs.shown(info.context.deps, page=page(verbs.SHOWN, first, after))
+        return connection(found, FlashSale.from_row)
+
+    @strawberry.field(
+        description="One session that is running or coming; null if there is none.", extensions=[ForEveryone()]
+    )
+    async def flash_sale(
+        self, info: Info, id: Annotated[UUID, strawberry.argument(description="The session.")]
+    ) -> FlashSale | None:
+        """One session."""
+        row = await verbs.shown_one(info.context.deps, id)
+        return FlashSale.from_row(row) if row else None
+
+
+@strawberry.type
+class ShopMutation:
+    """What a member does at a flash sale."""
+
+    @strawberry.mutation(
+        description="Buy an item of a flash sale: an order whose pieces are held until its pay deadline. Coupons and "
+        "points are not taken.",
+        extensions=[ForMembers()],
+    )
+    async def flash_sale_purchase(
+        self,
+        info: Info,
+        input: Annotated[FlashSalePurchaseInput, strawberry.argument(description="What to buy.")],
+        idempotency_key: Key,
+    ) -> FlashSalePurchaseResult:
+        """One order, or a refusal."""
+        order = await verbs.purchase(
+            info.context.deps,
+            member_id=require_member(info),
+            item_id=input.item_id,
+            quantity=input.quantity,
+            expected_fen=input.expected_payable,
+            wait_id=input.wait_id,
+            idempotency_key=idempotency_key,
+        )
+        return FlashSalePurchased(order=Order.from_row(order))
