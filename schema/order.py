@@ -35,6 +35,7 @@ describe(
     {
         OrderKind.PURCHASE: "SKUs at their price.",
         OrderKind.MALL: "An item of the points mall 积分兑换: its points are its price, and are worth no fen.",
+        OrderKind.FLASH: "An item of a flash sale 秒杀, at its flash price.",
     },
 )
 describe(
