@@ -44,6 +44,7 @@ MODULES = (
     "models.shipping",
     "models.cart",
     "models.flash_sale",
+    "models.group_buy",
     "models.idempotency",
 )
 MIGRATION_LOCK = 7_305_551_200

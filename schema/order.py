@@ -9,23 +9,27 @@ import strawberry
 from loyalty import coupon as coupon_rule
 from loyalty import order as rule
 from loyalty import points as points_rule
+from loyalty.fulfilment import FulfilmentState
 from loyalty.order import OrderKind, OrderState
 from loyalty.order import OrderLine as OrderLineWish
 from loyalty.pricing import Quote
 from loyalty.unit_price import PriceSource, PriceStep
 from models.order import Order as OrderRow
-from models.order import OrderEvent as OrderEventRow
 from models.order import OrderLine as OrderLineRow
 from models.points_mall import MallExchange as MallExchangeRow
-from resolvers import mall_exchange
+from resolvers import mall_exchange, parcel, pick_up_point
 from resolvers import order as verbs
 from resolvers import order_view as views
 from resolvers import payment as payment_verbs
+from resolvers.order_price import CouponWish
 from schema.address import ShippingAddress, address_of_order
 from schema.context import Info
 from schema.enums import describe
+from schema.order_event import OrderEvent
 from schema.paging import After, Connection, First, connection, page
+from schema.parcel import Parcel
 from schema.permissions import ForMembers, require_member
+from schema.pick_up_point import PickUpPoint
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
 from schema.scalars import Fen, IdempotencyKey, Points
 
@@ -36,6 +40,7 @@ describe(
         OrderKind.PURCHASE: "SKUs at their price.",
         OrderKind.MALL: "An item of the points mall 积分兑换: its points are its price, and are worth no fen.",
         OrderKind.FLASH: "An item of a flash sale 秒杀, at its flash price.",
+        OrderKind.GROUP: "An item of a group-buy 拼团, at the price for the size of its team.",
     },
 )
 describe(
@@ -93,10 +98,12 @@ class PriceExplanation:
 class OrderLine:
     """One line; ``goods = discount + promotionAmount + couponAmount + pointsAmount + payable``."""
 
+    id: UUID = strawberry.field(description="Opaque id; parcels and refunds name it.")
     sku_id: UUID | None = strawberry.field(description="The SKU; null for a mall item that is no SKU.")
     product_title: str = strawberry.field(description="The product's title, or the mall item's.")
     sku_title: str = strawberry.field(description="The SKU's title; empty where there is no SKU.")
     quantity: int = strawberry.field(description="How many pieces, 1 to 999.")
+    shipped_count: int = strawberry.field(description="How many of them are sent, in parcels that stand.")
     list_price: Fen = strawberry.field(description="List price of one piece, in fen.")
     unit_price: Fen = strawberry.field(description="Price of one piece after member price or tier discount, in fen.")
     goods: Fen = strawberry.field(description="List price times quantity, in fen.")
@@ -111,10 +118,12 @@ class OrderLine:
     @classmethod
     def from_row(cls, row: OrderLineRow) -> "OrderLine":
         return cls(
+            id=row.id,
             sku_id=row.sku_id,
             product_title=row.product_title,
             sku_title=row.sku_title,
             quantity=row.quantity,
+            shipped_count=row.shipped_count,
             list_price=Fen(row.list_price_fen),
             unit_price=Fen(row.unit_price_fen),
             goods=Fen(row.goods_fen),
@@ -124,21 +133,6 @@ class OrderLine:
             points_amount=Fen(row.points_fen),
             payable=Fen(row.payable_fen),
         )
-
-
-@strawberry.type(description="One thing that happened to an order.")
-class OrderEvent:
-    """One line of the timeline."""
-
-    kind: str = strawberry.field(
-        description="What: placed, closing, closed, paid, revived, refund_requested, refunded, late_payment, "
-        "duplicate_payment, payment_returned, not_delivered. More may come."
-    )
-    at: datetime = strawberry.field(description="When.")
-
-    @classmethod
-    def from_row(cls, row: OrderEventRow) -> "OrderEvent":
-        return cls(kind=row.kind, at=row.at)
 
 
 @strawberry.type(description="What an order of the points mall is about.")
@@ -183,6 +177,15 @@ class Order:
     paid_at: datetime | None = strawberry.field(description="When the payment was booked.")
     closed_at: datetime | None = strawberry.field(description="When it was closed.")
     refunded_at: datetime | None = strawberry.field(description="When everything had gone back.")
+    fulfilment: FulfilmentState = strawberry.field(description="How far its goods have come.")
+    pick_up_ready_at: datetime | None = strawberry.field(description="When the goods were ready to be picked up.")
+    receive_by: datetime | None = strawberry.field(
+        description="A shipped order counts as received from this instant on; null otherwise."
+    )
+    completed_at: datetime | None = strawberry.field(
+        description="When the member had everything: at the receipt, or at the payment of an order without goods."
+    )
+    pick_up_point_id: strawberry.Private[UUID | None]
     explain: list[PriceExplanation] = strawberry.field(description="How the price came about; it adds up to payable.")
 
     @strawberry.field(description="Its lines, 1 to 50.")
@@ -203,6 +206,18 @@ class Order:
     )
     async def address(self, info: Info) -> ShippingAddress | None:
         return await address_of_order(info, self.id)
+
+    @strawberry.field(description="Its parcels, oldest first, up to 15.")
+    async def parcels(self, info: Info) -> list[Parcel]:
+        found = await info.context.loaders.load(parcel.by_orders, self.id)
+        return [Parcel.from_row(row) for row in found or ()]
+
+    @strawberry.field(description="Where it is picked up; null if it is shipped or has no goods.")
+    async def pick_up_point(self, info: Info) -> PickUpPoint | None:
+        if self.pick_up_point_id is None:
+            return None
+        found = await info.context.loaders.load(pick_up_point.by_ids, self.pick_up_point_id)
+        return PickUpPoint.from_row(found) if found else None
 
     @strawberry.field(description="Everything that happened to it, oldest first.")
     async def timeline(self, info: Info) -> list[OrderEvent]:
@@ -236,6 +251,11 @@ def order_fields(row: OrderRow) -> dict[str, Any]:
         "paid_at": row.paid_at,
         "closed_at": row.closed_at,
         "refunded_at": row.refunded_at,
+        "fulfilment": FulfilmentState(row.fulfilment_state),
+        "pick_up_ready_at": row.pick_up_ready_at,
+        "receive_by": row.receive_due_at,
+        "completed_at": row.completed_at,
+        "pick_up_point_id": row.pick_up_point_id,
         "explain": [
             PriceExplanation(step=PriceStep(step["step"]), amount=Fen(step["amount_fen"]), code=step["code"])
             for step in row.explain
@@ -462,6 +482,9 @@ Key = Annotated[
     strawberry.argument(description="Made by the client before sending, 8 to 64 visible ASCII characters."),
 ]
 StateFilter = Annotated[OrderState | None, strawberry.argument(description="Only orders in this state.")]
+FulfilmentFilter = Annotated[
+    FulfilmentState | None, strawberry.argument(description="Only orders whose goods are in this state.")
+]
 KindFilter = Annotated[OrderKind | None, strawberry.argument(description="Only orders of this kind.")]
 
 
@@ -470,8 +493,8 @@ def wishes(lines: list[OrderLineInput]) -> list[OrderLineWish]:
     return [OrderLineWish(sku_id=line.sku_id, quantity=line.quantity) for line in lines]
 
 
-def _coupons(input: OrderPlaceInput) -> verbs.CouponWish:
-    return verbs.CouponWish(ids=tuple(input.coupon_ids), best=input.best_coupons)
+def _coupons(input: OrderPlaceInput) -> CouponWish:
+    return CouponWish(ids=tuple(input.coupon_ids), best=input.best_coupons)
 
 
 @strawberry.type
@@ -486,9 +509,14 @@ class ShopQuery:
         after: After = None,
         state: StateFilter = None,
         kind: KindFilter = None,
+        fulfilment: FulfilmentFilter = None,
     ) -> Connection[Order]:
         found = await views.orders(
-            page=page(views.NEWEST, first, after), member_id=require_member(info), state=state, kind=kind
+            page=page(views.NEWEST, first, after),
+            member_id=require_member(info),
+            state=state,
+            kind=kind,
+            fulfilment=fulfilment,
         )
         return connection(found, Order.from_row)
 

@@ -137,6 +137,28 @@ CHECKS = {
         "flash_rehearsal_finished_once": "(state = 'running') = (finished_at IS NULL)",
         "flash_rehearsal_due_while_running": "(state = 'running') = (due_at IS NOT NULL)",
     },
+    "group_buy": {
+        "group_buy_state_known": "state IN ('draft', 'published', 'closed')",
+        "group_buy_window_has_length": "opens_at < closes_at",
+        "group_buy_published_and_closed_once": "(state = 'draft') = (published_at IS NULL) "
+        "AND (state = 'closed') = (closed_at IS NOT NULL)",
+        "group_buy_counts_positive": "least(team_hours, virtual_from, member_limit, most_pieces) >= 1",
+    },
+    "group_team": {
+        "group_team_state_known": "state IN ('pending', 'open', 'complete', 'failed')",
+        "group_team_never_one_too_many": "least(joined_count, held_count) >= 0 AND joined_count + held_count <= size",
+        "group_team_opened_with_its_time": "(opened_at IS NULL) = (ends_at IS NULL) "
+        "AND (state NOT IN ('open', 'complete') OR opened_at IS NOT NULL)",
+        "group_team_settled_once": "(state IN ('complete', 'failed')) = (settled_at IS NOT NULL)",
+        "group_team_due_while_open": "(state = 'open') = (due_at IS NOT NULL)",
+        "group_team_ends_with_no_seat_held": "state IN ('pending', 'open') OR held_count = 0",
+    },
+    "group_seat": {
+        "group_seat_state_known": "state IN ('pending', 'posted', 'released', 'left', 'returned')",
+        "group_seat_fallback_known": "fallback IN ('new_team', 'other_team', 'refund')",
+        "group_seat_resolved": "(state IN ('pending', 'posted')) = (resolved_at IS NULL)",
+        "group_seat_posted": "state NOT IN ('posted', 'left', 'returned') OR posted_at IS NOT NULL",
+    },
     "cart_line": {"cart_line_of_something": "quantity BETWEEN 1 AND 999"},
 }
 
@@ -160,7 +182,7 @@ REPLACED = {
         "WHEN kind = 'supply' THEN amount <> 0 ELSE amount > 0 END",
     },
     "shop_order": {
-        "shop_order_kind_known": "kind IN ('purchase', 'mall', 'flash')",
+        "shop_order_kind_known": "kind IN ('purchase', 'mall', 'flash', 'group')",
         "shop_order_adds_up": "goods_fen + shipping_fen "
         "= discount_fen + promotion_fen + coupon_fen + points_fen + payable_fen",
         "shop_order_amounts_not_negative": "least(goods_fen, discount_fen, promotion_fen, coupon_fen, "
@@ -209,6 +231,10 @@ INDEXES = (
     "CREATE INDEX shop_order_receive_due ON shop_order (receive_due_at) WHERE receive_due_at IS NOT NULL",
     "CREATE UNIQUE INDEX parcel_stands_once ON parcel (order_id, carrier, tracking_number) WHERE voided_at IS NULL",
     "CREATE INDEX shipping_upload_due ON shipping_upload (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX group_team_due ON group_team (due_at) WHERE due_at IS NOT NULL",
+    "CREATE UNIQUE INDEX group_seat_of_order ON group_seat (order_id) WHERE state IN ('pending', 'posted')",
+    "CREATE UNIQUE INDEX group_seat_of_member ON group_seat (team_id, member_id) WHERE state IN ('pending', 'posted')",
+    "CREATE INDEX group_seat_due ON group_seat (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX order_shipping_waived ON order_shipping (member_id, placed_on) WHERE waived_by = 'tier'",
 )
 
