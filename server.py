@@ -54,6 +54,7 @@ from resolvers.token import TokenIssuer
 from schema.committed_sdl import write_sdl
 from schema.http import graphql_routes
 from schema.operator import operator_endpoint
+from schema.rates import Rates, budget
 from schema.shop import shop_endpoint
 from settings import Settings
 from wechat.login import LoginClient
@@ -113,6 +114,7 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
             operator_refresh_ttl=timedelta(seconds=settings.operator_refresh_ttl_s),
             seal=Seal(configuration.parse_seal_keys(_secret(settings.seal_keys))),
             pay_window=timedelta(seconds=settings.pay_window_s),
+            quote_window=timedelta(seconds=settings.quote_window_s),
             shipping=ShippingClient(
                 host,
                 TokenProvider(
@@ -164,6 +166,8 @@ def application() -> telemetry.App:
 def build(settings: Settings) -> Starlette:
     """The application: its routes are made when it starts, from the dependencies that are open by then."""
 
+    rates = _rates(settings)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with dependencies(settings) as deps:
@@ -173,8 +177,12 @@ def build(settings: Settings) -> Starlette:
 
             app.router.routes.extend(
                 [
-                    *graphql_routes("/graphql", shop_endpoint(deps, development=settings.introspection_on)),
-                    *graphql_routes("/admin/graphql", operator_endpoint(deps, development=settings.introspection_on)),
+                    *graphql_routes(
+                        "/graphql", shop_endpoint(deps, development=settings.introspection_on, rates=rates)
+                    ),
+                    *graphql_routes(
+                        "/admin/graphql", operator_endpoint(deps, development=settings.introspection_on, rates=rates)
+                    ),
                     pay_route(deps, PAY_NOTICES),
                     *health_routes(
                         {"database": _database_answers, "redis": redis_answers, "migrations": _Migrations()},
@@ -197,6 +205,23 @@ def build(settings: Settings) -> Starlette:
         max_body_size=REQUEST_BODY_BYTES,
         exception_handlers={Exception: _internal, Unavailable: _try_again, 404: _nothing_here},
     )
+
+
+def _rates(settings: Settings) -> Rates:
+    """The limits at both doors.
+
+    Raises:
+        surroundings.StartRefused: an operation is named that has no limit to change.
+    """
+    standing = Rates(
+        member=budget(settings.rate_member_points, settings.rate_member_points_per_s),
+        operator=budget(settings.rate_operator_points, settings.rate_operator_points_per_s),
+        visitor=budget(settings.rate_visitor_points, settings.rate_visitor_points_per_s),
+    )
+    try:
+        return standing.changed(configuration.parse_rates(settings.rate_operations))
+    except ValueError as error:
+        raise surroundings.StartRefused(f"YOULI_RATE_OPERATIONS: {error}") from None
 
 
 def _configure_logs(settings: Settings) -> None:
@@ -411,6 +436,7 @@ def run() -> None:
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
     _configure_logs(asked)
+    _rates(asked)
     with surroundings.claimed_port(asked) as listener, surroundings.provided(asked) as settings:
         token = asyncio.run(_ready_to_try(settings, sandbox=asked.sandbox))
         listen(settings, listener, workers=1, announce=lambda: typer.echo(_welcome(settings, token)))
@@ -423,6 +449,7 @@ def serve(
     """Serve. Refuses when a migration is pending or a declared constraint is missing."""
     asked = configuration.effective()
     _configure_logs(asked)
+    _rates(asked)
     with surroundings.claimed_port(asked) as listener, surroundings.provided(asked) as settings:
         made_up = asyncio.run(_ready_to_serve(settings))
         if made_up is not None:

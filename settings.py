@@ -34,6 +34,7 @@ TENCENT_HOSTS = {
 }
 DEVELOPMENT_KID = "development"
 KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RATE = re.compile(r"(?P<burst>[0-9]{1,6})/(?P<every>[0-9]{1,6})(?P<unit>ms|s)")
 
 
 class SettingsRefused(Exception):
@@ -86,6 +87,22 @@ def parse_pay_keys(text: str) -> dict[str, str]:
     if not isinstance(written, dict) or not written or not all(isinstance(value, str) for value in written.values()):
         raise ValueError('write JSON: {"PUB_KEY_ID_…": "/path/to/key.pem"}')
     return {str(serial): pem_text(value) for serial, value in written.items()}
+
+
+def parse_rates(text: str) -> dict[str, tuple[int, timedelta] | None]:
+    """``checkIn=30/5s,orderPlace=off`` as ``{field: (calls at once, then one each), or None}``; ``ms`` for less."""
+    rates: dict[str, tuple[int, timedelta] | None] = {}
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        name, _, written = part.partition("=")
+        pace = RATE.fullmatch(written.strip())
+        if written.strip() == "off":
+            rates[name.strip()] = None
+        elif pace and int(pace["burst"]) and int(pace["every"]):
+            unit = timedelta(milliseconds=1) if pace["unit"] == "ms" else timedelta(seconds=1)
+            rates[name.strip()] = int(pace["burst"]), int(pace["every"]) * unit
+        else:
+            raise ValueError(f"{part!r}: write checkIn=30/5s for 30 at once and then one each 5 s, or checkIn=off")
+    return rates
 
 
 def pem_text(text: str) -> str:
@@ -141,10 +158,19 @@ class Settings(BaseSettings):
     operator_refresh_ttl_s: int = Field(12 * 3600, ge=3600, le=400 * 86_400)
 
     pay_window_s: int = Field(30 * 60, ge=5 * 60, le=86_400)
+    quote_window_s: int = Field(10 * 60, ge=60, le=60 * 60)
     receive_after_days: int = Field(10, ge=3, le=60)
 
     owner_login: str = Field("owner", min_length=3, max_length=64)
     owner_password: SecretStr | None = None
+
+    rate_member_points: int = Field(60_000, ge=0, le=100_000_000)
+    rate_member_points_per_s: int = Field(1_000, ge=1, le=1_000_000)
+    rate_operator_points: int = Field(200_000, ge=0, le=100_000_000)
+    rate_operator_points_per_s: int = Field(5_000, ge=1, le=1_000_000)
+    rate_visitor_points: int = Field(200_000, ge=0, le=100_000_000)
+    rate_visitor_points_per_s: int = Field(5_000, ge=1, le=1_000_000)
+    rate_operations: str = ""
 
     jobs_in_server: bool = True
     introspection: bool | None = None
@@ -216,6 +242,12 @@ class Settings(BaseSettings):
     def _sealing(cls, value: SecretStr | None) -> SecretStr | None:
         if value:
             parse_seal_keys(value.get_secret_value())
+        return value
+
+    @field_validator("rate_operations")
+    @classmethod
+    def _paces(cls, value: str) -> str:
+        parse_rates(value)
         return value
 
     @field_validator("trusted_proxies")

@@ -1,12 +1,17 @@
 """The clients of Redis in its three forms, each with the same manners.
 
-Every wait is bounded, also that for a free connection in a rush. A command is never sent twice: after a lost reply
-nobody knows whether it was done, so whoever asked asks again with the same request id, if that is worth it. What is
-sure not to have been done (a cluster's MOVED and ASK) is sent on. After a failover the first command on an old
-connection fails, and the next one finds the new server.
+Every wait is bounded, also that for a free connection in a rush. After one wait in vain a server that hangs is left
+alone for a second: whoever asks meanwhile hears at once that Redis is away.
+
+A command is never sent twice: after a lost reply nobody knows whether it was done, so whoever asked asks again with the
+same request id, if that is worth it. What is sure not to have been done (a cluster's MOVED and ASK) is sent on. After a
+failover the first command on an old connection fails, and the next one finds the new server.
 """
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from redis import asyncio as aioredis
@@ -15,16 +20,51 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisClusterException
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cache.address import Address, Form, parse
 
 WAIT_S = 2.0
 SENTINEL_WAIT_S = 1.0
+LONG_S = 0.5
+REST_S = 1.0
 CONNECTIONS = 64
 SPARE_CONNECTIONS = 8
 """Connections of a cluster's node beyond those that commands may take, for asking who has which slots."""
 
 Client: TypeAlias = aioredis.Redis | aioredis.RedisCluster
+
+
+class _Patience:
+    """After one wait in vain a server that hangs is left alone for a moment, so that not every request waits for it."""
+
+    def __init__(self) -> None:
+        self._rests_until_s = 0.0
+
+    async def asked(self, sending: Callable[[], Awaitable[Any]]) -> Any:
+        """What is answered, unless the server rests."""
+        begun_s = time.monotonic()
+        if begun_s < self._rests_until_s:
+            raise ConnectionError("Redis did not answer a moment ago and is left alone for another.")
+        try:
+            return await sending()
+        except (ConnectionError, RedisTimeoutError):
+            now_s = time.monotonic()
+            if now_s - begun_s >= LONG_S:
+                self._rests_until_s = now_s + REST_S
+            raise
+
+
+class _Server(aioredis.Redis):
+    """One server, found by its address or by Sentinel."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._patience = _Patience()
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command, unless the server hangs."""
+        return await self._patience.asked(partial(super().execute_command, *args, **options))
 
 
 class _SentinelPool(SentinelConnectionPool, aioredis.BlockingConnectionPool):
@@ -45,6 +85,7 @@ class _Cluster(aioredis.RedisCluster):
         # without that each MOVED corrects its own slot, and a lost connection has them all read again.
         super().__init__(max_connections=CONNECTIONS + SPARE_CONNECTIONS, reinitialize_steps=0, **options)
         self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._patience = _Patience()
 
     async def initialize(self, *args: Any, **kwargs: Any) -> "_Cluster":
         """Find out who has which slots."""
@@ -62,11 +103,14 @@ class _Cluster(aioredis.RedisCluster):
         except TimeoutError:
             raise ConnectionError("No connection available.") from None
         try:
-            # The library sends what is asked before it knows the slots to any node, one MOVED for each.
-            await self.initialize()
-            return await super().execute_command(*args, **kwargs)
+            return await self._patience.asked(partial(self._execute, *args, **kwargs))
         finally:
             self._turns.release()
+
+    async def _execute(self, *args: Any, **kwargs: Any) -> Any:
+        # The library sends what is asked before it knows the slots to any node, one MOVED for each.
+        await self.initialize()
+        return await super().execute_command(*args, **kwargs)
 
 
 def client_of(url: str) -> Client:
@@ -97,7 +141,7 @@ def _standalone(url: str) -> aioredis.Redis:
     if url.startswith("unix:"):
         del manners["socket_keepalive"]
     pool = aioredis.BlockingConnectionPool.from_url(url, timeout=WAIT_S, max_connections=CONNECTIONS, **manners)
-    return aioredis.Redis.from_pool(pool)
+    return _Server.from_pool(pool)
 
 
 def _sentinel(address: Address) -> aioredis.Redis:
@@ -115,6 +159,7 @@ def _sentinel(address: Address) -> aioredis.Redis:
     )
     master: aioredis.Redis = sentinels.master_for(
         address.service,
+        redis_class=_Server,
         connection_pool_class=_SentinelPool,
         timeout=WAIT_S,
         max_connections=CONNECTIONS,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from redis.cluster import key_slot
+from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 import processes

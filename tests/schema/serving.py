@@ -21,12 +21,17 @@ from schema import operator, shop
 from schema.context import Context
 from schema.errors import Unauthenticated
 from schema.http import GraphQLEndpoint, graphql_routes
+from schema.rates import Rates
 from tests.schema.probe import probe_schema
 
 NOON = datetime(2026, 11, 11, 4, 0, tzinfo=UTC)
 MEMBER = UUID("01930000-0000-7000-8000-000000000001")
 OPERATOR = UUID("01930000-0000-7000-8000-000000000002")
 SESSION = UUID("01930000-0000-7000-8000-000000000003")
+
+
+UNLIMITED = Rates(member=None, operator=None, visitor=None, paces={})
+"""The door itself is tested without Redis, and asks for none when it has nothing to limit."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,9 @@ async def sign_in(context: Context, token: str) -> None:
 
 def probe_app(*, development: bool = True, execution_s: float = 5.0) -> Starlette:
     """The probe schema behind the real endpoint."""
-    endpoint = GraphQLEndpoint(probe_schema(), door_deps(), sign_in, development=development, execution_s=execution_s)
+    endpoint = GraphQLEndpoint(
+        probe_schema(), door_deps(), sign_in, development=development, execution_s=execution_s, rates=UNLIMITED
+    )
     return Starlette(routes=graphql_routes("/graphql", endpoint))
 
 
@@ -77,8 +84,10 @@ def door_app(*, development: bool = True) -> Starlette:
     deps = door_deps()
     return Starlette(
         routes=[
-            *graphql_routes("/graphql", shop.shop_endpoint(deps, development=development)),
-            *graphql_routes("/admin/graphql", operator.operator_endpoint(deps, development=development)),
+            *graphql_routes("/graphql", shop.shop_endpoint(deps, development=development, rates=UNLIMITED)),
+            *graphql_routes(
+                "/admin/graphql", operator.operator_endpoint(deps, development=development, rates=UNLIMITED)
+            ),
         ]
     )
 

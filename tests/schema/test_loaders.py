@@ -11,7 +11,7 @@ from schema.assembly import build
 from schema.context import Info
 from schema.http import GraphQLEndpoint, graphql_routes
 from schema.loaders import Loaders
-from tests.schema.serving import Asker, client_of, door_deps, sign_in
+from tests.schema.serving import UNLIMITED, Asker, client_of, door_deps, sign_in
 
 batches: list[list[int]] = []
 shelf = dict.fromkeys(range(100), 0)
@@ -68,7 +68,7 @@ class Mutation:
 
 def ask() -> Asker:
     schema = build([Query], [Mutation], query_description="", mutation_description="")
-    endpoint = GraphQLEndpoint(schema, door_deps(), sign_in, development=True)
+    endpoint = GraphQLEndpoint(schema, door_deps(), sign_in, development=True, rates=UNLIMITED)
     return Asker(client_of(Starlette(routes=graphql_routes("/graphql", endpoint))))
 
 
