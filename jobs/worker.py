@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from jobs.sweep import BATCH, Sweep
+from jobs.sweep import BATCH, Resting, Sweep
 from jobs.sweeps import SWEEPS
 from resolvers.deps import Deps
 
@@ -24,10 +24,11 @@ async def run(deps: Deps, stop: asyncio.Event) -> None:
 
 
 async def _loop(deps: Deps, sweep: Sweep, stop: asyncio.Event) -> None:
+    resting = Resting()
     while not stop.is_set():
         done = 0
         try:
-            done = await sweep.round(deps)
+            done = await sweep.round(deps, resting)
         except Exception:
             log.exception("sweep_failed", job=sweep.name)
         if done < BATCH:

@@ -58,15 +58,20 @@ class RefundCause(StrEnum):
     BY_MEMBER = "by_member"
     DUPLICATE_PAYMENT = "duplicate_payment"
     LATE_PAYMENT = "late_payment"
+    MISMATCHED_PAYMENT = "mismatched_payment"
 
 
 class PaymentOutcome(StrEnum):
-    """What became of money that WeChat collected: it paid the order, revived a closed one, or is given back."""
+    """What became of money that WeChat collected: it paid the order, revived a closed one, or is given back.
+
+    REFUSED did not agree with its order, and an operator sent it back.
+    """
 
     SETTLED = "settled"
     REVIVED = "revived"
     LATE = "late"
     SECOND = "second"
+    REFUSED = "refused"
 
 
 class NoticeOutcome(StrEnum):
@@ -122,24 +127,7 @@ class RefundReasonInvalid(Refusal):
     en = "The reason for the refund must be 1 to {most} characters."
 
 
-class CaseNotFound(Refusal):
-    """No such case in the exceptions inbox, or somebody settled it already."""
-
-    code = "CASE_NOT_FOUND"
-    zh = "异常事项不存在或已处理"
-    en = "There is no such open case."
-
-
-class ResolutionInvalid(Refusal):
-    """A case is settled with a word on how: 1 to ``most`` characters."""
-
-    code = "RESOLUTION_INVALID"
-    zh = "处理说明须为 1 至 {most} 个字"
-    en = "A resolution must be 1 to {most} characters."
-
-
 MAX_REFUND_REASON = 80
-MAX_RESOLUTION = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,9 +192,3 @@ def admit_refund_reason(reason: str) -> None:
     """Whether ``reason`` may be told to the payer. Raises: RefundReasonInvalid."""
     if not 1 <= len(reason.strip()) <= MAX_REFUND_REASON:
         raise RefundReasonInvalid(most=MAX_REFUND_REASON)
-
-
-def admit_resolution(resolution: str) -> None:
-    """Whether a case may be settled with these words. Raises: ResolutionInvalid."""
-    if not 1 <= len(resolution.strip()) <= MAX_RESOLUTION:
-        raise ResolutionInvalid(most=MAX_RESOLUTION)

@@ -26,16 +26,25 @@ class Right(StrEnum):
     COUPON_READ = "coupon.read"
     COUPON_WRITE = "coupon.write"
     COUPON_GRANT = "coupon.grant"
+    COUPON_VERIFY = "coupon.verify"
+    COUPON_TILL_REVERSE = "coupon.till_reverse"
+    PROMOTION_READ = "promotion.read"
+    PROMOTION_WRITE = "promotion.write"
     MEMBER_READ = "member.read"
     MEMBER_WRITE = "member.write"
     MEMBER_CODE_RESOLVE = "member.code_resolve"
     ORDER_READ = "order.read"
     ORDER_CANCEL = "order.cancel"
     ORDER_REFUND = "order.refund"
+    AFTER_SALE_DECIDE = "after_sale.decide"
+    ORDER_SHIP = "order.ship"
+    PICK_UP_WRITE = "pick_up.write"
+    PICK_UP_VERIFY = "pick_up.verify"
     ORDER_ADDRESS_READ = "order.address_read"
     SHIPPING_READ = "shipping.read"
     SHIPPING_WRITE = "shipping.write"
     PAYMENT_READ = "payment.read"
+    PAYMENT_SETTLE = "payment.settle"
     OPERATOR_READ = "operator.read"
     OPERATOR_WRITE = "operator.write"
     AUDIT_READ = "audit.read"
@@ -64,6 +73,7 @@ _SEES_THE_SHOP = frozenset(
         Right.CHECK_IN_READ,
         Right.MALL_READ,
         Right.COUPON_READ,
+        Right.PROMOTION_READ,
     }
 )
 
@@ -74,6 +84,8 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.MALL_WRITE,
         Right.COUPON_WRITE,
         Right.COUPON_GRANT,
+        Right.COUPON_VERIFY,
+        Right.COUPON_TILL_REVERSE,
         Right.MEMBER_READ,
         Right.MEMBER_WRITE,
         Right.WHY_READ,
@@ -97,17 +109,28 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.MALL_WRITE,
         Right.COUPON_WRITE,
         Right.COUPON_GRANT,
+        Right.PROMOTION_WRITE,
         Right.CHECK_IN_PUBLISH,
         Right.REFERRAL_READ,
         Right.REFERRAL_PUBLISH,
         Right.REFERRAL_REVIEW,
         Right.MEMBER_READ,
         Right.ORDER_READ,
+        Right.ORDER_SHIP,
+        Right.PICK_UP_WRITE,
     },
     Role.DATA_OPERATIONS: _SEES_THE_SHOP
     | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.PAYMENT_READ, Right.REFERRAL_READ},
     Role.STAFF: _SEES_THE_SHOP
-    | {Right.MEMBER_READ, Right.MEMBER_CODE_RESOLVE, Right.ORDER_READ, Right.ORDER_ADDRESS_READ},
+    | {
+        Right.MEMBER_READ,
+        Right.MEMBER_CODE_RESOLVE,
+        Right.ORDER_READ,
+        Right.ORDER_ADDRESS_READ,
+        Right.ORDER_SHIP,
+        Right.PICK_UP_VERIFY,
+        Right.COUPON_VERIFY,
+    },
     Role.SUPPORT: _SEES_THE_SHOP
     | {
         Right.WHY_READ,
@@ -116,10 +139,20 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.ORDER_ADDRESS_READ,
         Right.ORDER_CANCEL,
         Right.ORDER_REFUND,
+        Right.ORDER_SHIP,
+        Right.COUPON_TILL_REVERSE,
         Right.PAYMENT_READ,
     },
     Role.FINANCE: _SEES_THE_SHOP
-    | {Right.WHY_READ, Right.MEMBER_READ, Right.ORDER_READ, Right.ORDER_REFUND, Right.PAYMENT_READ, Right.AUDIT_READ},
+    | {
+        Right.WHY_READ,
+        Right.MEMBER_READ,
+        Right.ORDER_READ,
+        Right.ORDER_REFUND,
+        Right.PAYMENT_READ,
+        Right.PAYMENT_SETTLE,
+        Right.AUDIT_READ,
+    },
 }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from tortoise import fields
+from tortoise.fields.db_defaults import Now
 
 from models.base import Row, reference
 
@@ -11,7 +12,8 @@ from models.base import Row, reference
 class PaymentAttempt(Row):
     """One number (``out_trade_no``) under which WeChat Pay is asked to collect an order. Its parameters never change.
 
-    ``state`` is a ``loyalty.payment.AttemptState``. ``poll_due_at`` is when WeChat is asked next whether it was paid.
+    ``notify_url`` is one of them; null before a version that kept it. ``state`` is a ``loyalty.payment.AttemptState``.
+    ``poll_due_at`` is when WeChat is asked next whether it was paid.
     """
 
     order_id: UUID
@@ -21,6 +23,7 @@ class PaymentAttempt(Row):
     openid = fields.CharField(max_length=64)
     state = fields.CharField(max_length=16)
     expires_at = fields.DatetimeField()
+    notify_url = fields.CharField(max_length=256, null=True)
     prepay_id = fields.CharField(max_length=64, null=True)
     polls_done = fields.IntField(default=0)
     poll_due_at = fields.DatetimeField(null=True)
@@ -74,7 +77,8 @@ class Refund(Row):
     """Money to give back under one number (``out_refund_no``), the same on every try.
 
     ``state`` is a ``loyalty.payment.RefundState``, ``cause`` a ``loyalty.payment.RefundCause``. ``order_refund`` is the
-    part of the order that it pays back; null for money that never paid the order.
+    part of the order that it pays back; null for money that never paid the order. ``evidence`` tells how a person paid
+    it back by hand; empty when WeChat did.
     """
 
     order_id: UUID
@@ -92,6 +96,7 @@ class Refund(Row):
     tries = fields.IntField(default=0)
     due_at = fields.DatetimeField(null=True)
     last_error = fields.CharField(max_length=200, default="")
+    evidence = fields.CharField(max_length=200, default="", db_default="")
     requested_at = fields.DatetimeField()
     finished_at = fields.DatetimeField(null=True)
 
@@ -101,7 +106,11 @@ class Refund(Row):
 
 
 class ExceptionCase(Row):
-    """Something a machine cannot finish: one row with its cause until a person has seen to it."""
+    """Something a machine cannot finish: one row with its cause until it is settled.
+
+    ``kind`` is a ``loyalty.exception_case.CaseKind``. ``due_at`` is when somebody must have seen to it; what was open
+    before deadlines existed is due at once. It is settled by an operator, or by nobody when its cause is gone.
+    """
 
     kind = fields.CharField(max_length=32)
     key = fields.CharField(max_length=96, unique=True)
@@ -109,6 +118,9 @@ class ExceptionCase(Row):
     order = reference("Order", null=True)
     details: Any = fields.JSONField()
     opened_at = fields.DatetimeField()
+    due_at = fields.DatetimeField(db_default=Now())
+    owner_id: UUID | None
+    owner = reference("Operator", null=True)
     resolved_at = fields.DatetimeField(null=True)
     resolved_by_id: UUID | None
     resolved_by = reference("Operator", null=True)

@@ -144,6 +144,16 @@ async def _give(order: Order, exchange: MallExchange, terms: MallItem, *, now: d
         )
 
 
+async def deliver_again(order: Order, *, now: datetime, zone: tzinfo) -> None:
+    """Give what a paid exchange could not give when it was paid, in the transaction that settles its case.
+
+    Raises: TierNotFound, TierTrialRefused, CouponNotOffered, CouponsGone.
+    """
+    exchange, terms = await _terms(order.id)
+    await _give(order, exchange, terms, now=now, zone=zone)
+    await note(order.id, "delivered", now)
+
+
 async def admit_revival(order: Order, now: datetime) -> None:
     """Whether a closed order may be had again: the member may have used the limit up, or outgrown a trial, since.
 

@@ -6,11 +6,11 @@ from uuid import UUID
 import orjson
 
 from loyalty.payment import NoticeOutcome
-from models.engine import changed, rows, transaction
+from models.engine import rows, transaction
 from models.ids import new_id
 from resolvers import payment, refund
 from resolvers.deps import Deps
-from resolvers.exception_case import open_case
+from resolvers.exception_case import cause_gone, open_case
 from wechat.pay_types import Notice, RefundNotice, Transaction
 
 LEASE = timedelta(seconds=30)
@@ -51,10 +51,13 @@ async def handle(deps: Deps, *, notice_row_id: UUID, resource: Transaction | Ref
 
 
 async def _handled(deps: Deps, notice_row_id: UUID, outcome: NoticeOutcome) -> None:
-    await changed(
-        "UPDATE payment_notice SET outcome = $2, handled_at = $3, due_at = NULL WHERE id = $1",
-        [notice_row_id, outcome, deps.clock.now()],
-    )
+    now = deps.clock.now()
+    async with transaction():
+        handled = await rows(
+            "UPDATE payment_notice SET outcome = $2, handled_at = $3, due_at = NULL WHERE id = $1 RETURNING notice_id",
+            [notice_row_id, outcome, now],
+        )
+        await cause_gone([f"notice_stuck:{row['notice_id']}" for row in handled], how="通知已处理", now=now)
 
 
 async def claim_due(deps: Deps, limit: int) -> list[UUID]:

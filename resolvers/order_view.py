@@ -4,21 +4,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from loyalty.fulfilment import FulfilmentState
 from loyalty.order import OrderKind, OrderState
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.order import Order, OrderEvent, OrderLine
-from models.payment import ExceptionCase, Refund
+from models.payment import Refund
 from resolvers.deps import Deps
 
 NEWEST = Keyset("order.newest", (Key("id", UUID),))
-CASES = Keyset("exception_case.newest", (Key("id", UUID),))
 
 
 async def orders(
-    *, page: Page, member_id: UUID | None, state: OrderState | None, kind: OrderKind | None
+    *,
+    page: Page,
+    member_id: UUID | None,
+    state: OrderState | None,
+    kind: OrderKind | None,
+    fulfilment: FulfilmentState | None = None,
 ) -> Slice[Order]:
-    """Orders, newest first: the shop's or a member's, all or those in a state or of a kind."""
-    wanted: dict[str, Any] = {"member_id": member_id, "state": state, "kind": kind}
+    """Orders, newest first: the shop's or a member's, all or those in a state of a kind, or with goods in a state."""
+    wanted: dict[str, Any] = {"member_id": member_id, "state": state, "kind": kind, "fulfilment_state": fulfilment}
     return await fetch(Order.filter(**{name: value for name, value in wanted.items() if value is not None}), page)
 
 
@@ -45,9 +50,3 @@ def _grouped(order_ids: Sequence[UUID], found: Sequence[Any]) -> dict[UUID, list
     for row in found:
         groups[row.order_id].append(row)
     return groups
-
-
-async def cases(*, page: Page, open_only: bool) -> Slice[ExceptionCase]:
-    """The exceptions inbox, newest first."""
-    wanted = ExceptionCase.filter(resolved_at__isnull=True) if open_only else ExceptionCase.all()
-    return await fetch(wanted, page)

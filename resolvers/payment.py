@@ -25,9 +25,9 @@ from models.engine import changed, retried, rows, transaction
 from models.ids import new_id
 from models.order import Order
 from models.payment import Payment, PaymentAttempt
-from resolvers import refund
+from resolvers import refund, refund_request
 from resolvers.deps import Deps
-from resolvers.exception_case import open_case
+from resolvers.exception_case import cause_gone, open_case
 from resolvers.order_row import note, owned
 from resolvers.settlement import book, revive
 from wechat.errors import OrderClosed, OrderNotExist, OrderPaid, WeChatError
@@ -56,7 +56,7 @@ async def pay(deps: Deps, *, member_id: UUID, order_id: UUID) -> PayParams:
             description=f"订单 {order.number}",
             total_fen=attempt.total_fen,
             openid=attempt.openid,
-            notify_url=deps.pay_notify_url,
+            notify_url=attempt.notify_url or deps.pay_notify_url,
             time_expire=attempt.expires_at,
         )
     except OrderPaid:
@@ -118,6 +118,7 @@ async def _attempt(deps: Deps, member_id: UUID, order_id: UUID) -> PaymentAttemp
             openid=openid,
             state=AttemptState.CREATED,
             expires_at=order.pay_by,
+            notify_url=deps.pay_notify_url,
             poll_due_at=rule.next_poll(created_at=now, polls_done=0, deadline=order.pay_by),
             created_at=now,
         )
@@ -194,11 +195,15 @@ async def _apply(deps: Deps, paid: Transaction) -> tuple[NoticeOutcome, UUID | N
                 kind="payment_mismatch",
                 key=f"payment_mismatch:{paid.transaction_id}",
                 order_id=order.id,
-                details={"fields": list(differing), "transaction_id": paid.transaction_id},
+                details={
+                    "fields": list(differing),
+                    "transaction_id": paid.transaction_id,
+                    "out_trade_no": paid.out_trade_no,
+                },
                 now=now,
             )
             return NoticeOutcome.MISMATCH, None
-        return await _take(deps, order, attempt, paid, now)
+        return await take(deps, order, attempt, paid, now)
 
 
 def _expected(deps: Deps, attempt: PaymentAttempt) -> PaymentFacts:
@@ -221,9 +226,13 @@ def _actual(paid: Transaction) -> PaymentFacts:
     )
 
 
-async def _take(
+async def take(
     deps: Deps, order: Order, attempt: PaymentAttempt, paid: Transaction, now: datetime
 ) -> tuple[NoticeOutcome, UUID | None]:
+    """Book a payment of an attempt, in the caller's transaction with the member locked.
+
+    How it ended, and the id of the refund to send if the money cannot pay the order.
+    """
     await changed("UPDATE payment_attempt SET state = 'succeeded', poll_due_at = NULL WHERE id = $1", [attempt.id])
     payment = Payment(
         id=new_id(now),
@@ -240,6 +249,7 @@ async def _take(
             payment.outcome = PaymentOutcome.SETTLED
             await payment.save(force_create=True)
             await book(deps, order, paid_fen=payment.total_fen, now=now)
+            await cause_gone([f"close_stuck:{order.id}", f"hold_stuck:{order.id}"], how="已付款", now=now)
             return NoticeOutcome.APPLIED, None
         case OrderState.CLOSED:
             revived = await revive(deps, order, payment_id=payment.id, paid_fen=payment.total_fen, now=now)
@@ -254,8 +264,31 @@ async def _take(
             return NoticeOutcome.SECOND_PAYMENT, await _give_back(order, payment, RefundCause.DUPLICATE_PAYMENT, now)
 
 
+async def refuse(order: Order, attempt: PaymentAttempt, paid: Transaction, *, reason: str, now: datetime) -> UUID:
+    """Book a payment that does not agree with its order as one to give back; the id of its refund.
+
+    In the caller's transaction with the member locked. The order may still be paid or closed.
+    """
+    assert paid.total_fen is not None, "money that was collected has an amount"
+    await changed("UPDATE payment_attempt SET state = 'succeeded', poll_due_at = NULL WHERE id = $1", [attempt.id])
+    payment = await Payment.create(
+        id=new_id(now),
+        attempt_id=attempt.id,
+        order_id=order.id,
+        transaction_id=paid.transaction_id,
+        total_fen=paid.total_fen,
+        payer_total_fen=paid.payer_total_fen,
+        outcome=PaymentOutcome.REFUSED,
+        success_at=paid.success_time,
+        recorded_at=now,
+    )
+    asked = await refund_request.request(order, payment, cause=RefundCause.MISMATCHED_PAYMENT, reason=reason, now=now)
+    await note(order.id, RefundCause.MISMATCHED_PAYMENT, now, amount_fen=payment.total_fen)
+    return asked.id
+
+
 async def _give_back(order: Order, payment: Payment, cause: RefundCause, now: datetime) -> UUID:
-    request = await refund.request(order, payment, cause=cause, reason="重复或超时支付退回", now=now)
+    request = await refund_request.request(order, payment, cause=cause, reason="重复或超时支付退回", now=now)
     await note(order.id, cause, now, amount_fen=payment.total_fen)
     await open_case(
         kind=cause,

@@ -109,7 +109,7 @@ async def _ours(day: date, numbers: Sequence[str]) -> list[Booking]:
         "WHERE (success_at >= $1 AND success_at < $2) OR transaction_id = ANY($3::text[]) "
         "UNION ALL "
         "SELECT 'refund', out_refund_no, amount_fen FROM refund WHERE out_refund_no = ANY($3::text[]) "
-        "OR (wechat_refund_id IS NOT NULL AND finished_at >= $4 AND finished_at < $1 AND NOT EXISTS "
+        "OR (state = 'succeeded' AND evidence = '' AND finished_at >= $4 AND finished_at < $1 AND NOT EXISTS "
         "(SELECT 1 FROM bill_row WHERE move = 'refund' AND number = out_refund_no))",
         [from_, until, list(numbers), from_ - timedelta(days=rule.CATCH_UP_DAYS)],
     )

@@ -20,9 +20,10 @@ from models.engine import changed, in_transaction, retried, rows, transaction
 from models.fulfilment import ShippingUpload
 from models.ids import new_id
 from models.order import Order
+from resolvers import address
 from resolvers.audit import record
 from resolvers.deps import Deps
-from resolvers.exception_case import open_case
+from resolvers.exception_case import cause_gone, open_case
 from resolvers.operator import lock_operator
 from wechat.errors import QuotaExhausted, ShippingUnchanged, TokenRejected, WeChatError
 from wechat.shipping import Shipment, ShippedParcel
@@ -119,10 +120,10 @@ async def _begin(deps: Deps, upload_id: UUID) -> _Try | None:
         )
         if not begun:
             return None
-        return _Try(upload=await ShippingUpload.get(id=upload_id), shipment=await _shipment(begun[0]["order_id"]))
+        return _Try(upload=await ShippingUpload.get(id=upload_id), shipment=await _shipment(deps, begun[0]["order_id"]))
 
 
-async def _shipment(order_id: UUID) -> Shipment | None:
+async def _shipment(deps: Deps, order_id: UUID) -> Shipment | None:
     order = await Order.get(id=order_id)
     if order.state != OrderState.PAID:
         return None
@@ -132,7 +133,7 @@ async def _shipment(order_id: UUID) -> Shipment | None:
         [order_id],
     )
     state = FulfilmentState(order.fulfilment_state)
-    parcels = await _parcels(order_id)
+    parcels = await _parcels(deps, order_id)
     how = rule.logistics_type(state, len(parcels))
     if how is None or not paid:
         return None
@@ -146,7 +147,7 @@ async def _shipment(order_id: UUID) -> Shipment | None:
     )
 
 
-async def _parcels(order_id: UUID) -> list[ShippedParcel]:
+async def _parcels(deps: Deps, order_id: UUID) -> list[ShippedParcel]:
     found = await rows(
         "SELECT parcel.id, parcel.carrier, parcel.tracking_number, line.product_title, line.sku_title, held.quantity "
         "FROM parcel JOIN parcel_line held ON held.parcel_id = parcel.id "
@@ -157,11 +158,14 @@ async def _parcels(order_id: UUID) -> list[ShippedParcel]:
     grouped: dict[UUID, list[dict[str, Any]]] = {}
     for row in found:
         grouped.setdefault(row["id"], []).append(row)
+    there = await address.of_order(deps, order_id)
+    phone = rule.masked_phone(there.contact.phone) if there else None
     return [
         ShippedParcel(
             item_desc=rule.describe([_named(row) for row in held]),
             express_company=held[0]["carrier"],
             tracking_no=held[0]["tracking_number"],
+            receiver_contact=phone if held[0]["carrier"] in rule.WANTS_CONTACT else None,
         )
         for held in grouped.values()
     ]
@@ -189,6 +193,8 @@ async def _finish(deps: Deps, one: _Try, state: UploadState) -> None:
             "due_at = CASE WHEN wanted = $2 THEN NULL ELSE $3 END WHERE id = $1 AND state = 'waiting'",
             [one.upload.id, one.upload.wanted, now, state],
         )
+        failed = [f"shipping_upload_failed:{one.upload.order_id.hex}:{at}" for at in range(1, one.upload.wanted + 1)]
+        await cause_gone(failed, how="发货信息已上传", now=now)
 
 
 @retried

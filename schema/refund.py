@@ -1,23 +1,20 @@
-"""The operators' side of orders and money: every order, refunds, and the exceptions inbox."""
+"""The operators' side of orders and money: every order, and refunds."""
 
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import strawberry
-from strawberry.scalars import JSON
 
 from loyalty.payment import RefundCause, RefundState
 from loyalty.rights import Right
 from models.order import Order as OrderRow
-from models.payment import ExceptionCase as ExceptionCaseRow
 from models.payment import Refund as RefundRow
-from resolvers import exception_case as case_verbs
 from resolvers import order_view as views
 from resolvers import refund as verbs
 from schema.context import Info
 from schema.enums import describe
-from schema.order import Key, KindFilter, Order, OrderId, OrderStateRefusal, StateFilter, order_fields
+from schema.order import FulfilmentFilter, Key, KindFilter, Order, OrderId, OrderStateRefusal, StateFilter, order_fields
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_operator
 from schema.refusal import SimpleRefusal
@@ -42,6 +39,7 @@ describe(
         RefundCause.BY_MEMBER: "The member asked for it.",
         RefundCause.DUPLICATE_PAYMENT: "The order was paid twice.",
         RefundCause.LATE_PAYMENT: "The payment came after the order was closed for good.",
+        RefundCause.MISMATCHED_PAYMENT: "The payment did not agree with the order, and an operator sent it back.",
     },
 )
 
@@ -93,35 +91,6 @@ class OperatorOrder(Order):
         return cls(**order_fields(row), member_id=row.member_id)
 
 
-@strawberry.type(description="Something that a machine could not finish and a person must look at.")
-class ExceptionCase:
-    """One row of the inbox."""
-
-    id: UUID = strawberry.field(description="Opaque id.")
-    kind: str = strawberry.field(
-        description="What: payment_mismatch, unknown_order, late_payment, duplicate_payment, refund_stuck, "
-        "close_stuck, notice_stuck, refund_closed, refund_abnormal, refund_mismatch, exchange_undelivered, "
-        "bill_ours_only, bill_theirs_only, bill_amount_differs. More may come."
-    )
-    order_id: UUID | None = strawberry.field(description="The order it is about, if it is known.")
-    details: JSON = strawberry.field(description="Figures and numbers that help to look into it; never personal.")
-    opened_at: datetime = strawberry.field(description="When it came up.")
-    resolved_at: datetime | None = strawberry.field(description="When a person settled it.")
-    resolution: str = strawberry.field(description="What that person wrote, up to 200 characters.")
-
-    @classmethod
-    def from_row(cls, row: ExceptionCaseRow) -> "ExceptionCase":
-        return cls(
-            id=row.id,
-            kind=row.kind,
-            order_id=row.order_id,
-            details=JSON(row.details),
-            opened_at=row.opened_at,
-            resolved_at=row.resolved_at,
-            resolution=row.resolution,
-        )
-
-
 @strawberry.type(description="The order after the refund was requested; it is REFUNDED once the money is back.")
 class OrderRefunded:
     """Success of orderRefund."""
@@ -129,20 +98,9 @@ class OrderRefunded:
     order: OperatorOrder = strawberry.field(description="The order as it stands now.")
 
 
-@strawberry.type(description="The case, settled.")
-class ExceptionCaseResolved:
-    """Success of exceptionCaseResolve."""
-
-    exception_case: ExceptionCase = strawberry.field(description="The case as it stands now.")
-
-
 OrderRefundResult = Annotated[
     OrderRefunded | OrderStateRefusal | SimpleRefusal,
     strawberry.union("OrderRefundResult", description="The order, or why it cannot be refunded."),
-]
-ExceptionCaseResolveResult = Annotated[
-    ExceptionCaseResolved | SimpleRefusal,
-    strawberry.union("ExceptionCaseResolveResult", description="The case, or why it stays open."),
 ]
 
 
@@ -158,28 +116,18 @@ class OperatorQuery:
         after: After = None,
         state: StateFilter = None,
         kind: KindFilter = None,
+        fulfilment: FulfilmentFilter = None,
         member_id: Annotated[UUID | None, strawberry.argument(description="Only this member's.")] = None,
     ) -> Connection[OperatorOrder]:
-        found = await views.orders(page=page(views.NEWEST, first, after), member_id=member_id, state=state, kind=kind)
+        found = await views.orders(
+            page=page(views.NEWEST, first, after), member_id=member_id, state=state, kind=kind, fulfilment=fulfilment
+        )
         return connection(found, OperatorOrder.from_row)
 
     @strawberry.field(description="One order; null if there is none.", extensions=[Needs(Right.ORDER_READ)])
     async def order(self, info: Info, id: OrderId) -> OperatorOrder | None:
         row = await OrderRow.get_or_none(id=id)
         return OperatorOrder.from_row(row) if row else None
-
-    @strawberry.field(
-        description="What machines could not finish, newest first.", extensions=[Needs(Right.PAYMENT_READ)]
-    )
-    async def exception_cases(
-        self,
-        info: Info,
-        first: First = 20,
-        after: After = None,
-        open_only: Annotated[bool, strawberry.argument(description="Leave out what is settled.")] = True,
-    ) -> Connection[ExceptionCase]:
-        found = await views.cases(page=page(views.CASES, first, after), open_only=open_only)
-        return connection(found, ExceptionCase.from_row)
 
 
 @strawberry.type
@@ -206,20 +154,3 @@ class OperatorMutation:
             idempotency_key=idempotency_key,
         )
         return OrderRefunded(order=OperatorOrder.from_row(order))
-
-    @strawberry.mutation(description="Settle a case with a word on how.", extensions=[Needs(Right.ORDER_REFUND)])
-    async def exception_case_resolve(
-        self,
-        info: Info,
-        id: Annotated[UUID, strawberry.argument(description="The case.")],
-        resolution: Annotated[str, strawberry.argument(description="What was done, 1 to 200 characters.")],
-        idempotency_key: Key,
-    ) -> ExceptionCaseResolveResult:
-        case = await case_verbs.resolve(
-            info.context.deps,
-            operator_id=require_operator(info).subject_id,
-            case_id=id,
-            resolution=resolution,
-            idempotency_key=idempotency_key,
-        )
-        return ExceptionCaseResolved(exception_case=ExceptionCase.from_row(case))

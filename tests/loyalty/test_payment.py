@@ -80,15 +80,6 @@ def test_a_refund_needs_a_reason_of_bounded_length(words: str, fine: bool) -> No
             payment.admit_refund_reason(words)
 
 
-@pytest.mark.parametrize(("words", "fine"), [(" ", False), ("x", True), ("x" * 200, True), ("x" * 201, False)])
-def test_a_case_is_settled_with_words_of_bounded_length(words: str, fine: bool) -> None:
-    if fine:
-        payment.admit_resolution(words)
-    else:
-        with pytest.raises(payment.ResolutionInvalid):
-            payment.admit_resolution(words)
-
-
 def test_a_success_is_booked_from_every_state_but_success() -> None:
     for state in AttemptState:
         booked = payment.admit_attempt_step(state, AttemptState.SUCCEEDED)

@@ -126,7 +126,7 @@ async def known(deps: Deps, operator_token: Tokens) -> AsyncIterator[Known]:
     )
     case_key = new_secret(9)
     async with transaction():
-        await open_case(kind="test", key=case_key, order_id=placed.id, details={}, now=deps.clock.now())
+        await open_case(kind="unknown_order", key=case_key, order_id=placed.id, details={}, now=deps.clock.now())
     case_id = (await rows("SELECT id FROM exception_case WHERE key = $1", [case_key]))[0]["id"]
     other = await operator_token("support")
     found = {
