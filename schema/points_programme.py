@@ -11,6 +11,7 @@ from loyalty.rights import Right
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from resolvers import programme
 from resolvers.programme import ProgrammeKind
+from schema.claw_back import ClawBackMode
 from schema.context import Info
 from schema.enums import describe
 from schema.paging import After, Connection, First, connection
@@ -38,15 +39,6 @@ describe(
         rule.ExpiryPolicy.MONTH_END: "At the end of the month so many months ahead, 0 to 120.",
         rule.ExpiryPolicy.QUARTER_END: "At the end of the quarter so many quarters ahead, 0 to 40.",
         rule.ExpiryPolicy.YEAR_END: "At the end of the year so many years ahead, 0 to 10.",
-    },
-)
-describe(
-    rule.ClawBackMode,
-    "What happens when an order is refunded whose points are already spent.",
-    {
-        rule.ClawBackMode.DEBT: "The rest is a debt that the next earnings pay first.",
-        rule.ClawBackMode.CLAMP: "The rest is given up, visibly.",
-        rule.ClawBackMode.BLOCK: "The refund is refused.",
     },
 )
 describe(
@@ -117,7 +109,7 @@ class PointsProgramme:
     )
     expiry: rule.ExpiryPolicy = strawberry.field(description="When earned points end.")
     expiry_after: int = strawberry.field(description="Days, months, quarters or years, as `expiry` says.")
-    clawback_mode: rule.ClawBackMode = strawberry.field(
+    clawback_mode: ClawBackMode = strawberry.field(
         description="What a refund does when the points of the order are spent already."
     )
     cap_per_day: Points | None = strawberry.field(description="The most points earned on a shop day; null: no limit.")
@@ -227,7 +219,7 @@ class PointsProgrammeInput:
     expiry_after: int | None = strawberry.field(
         default=None, description="By `expiry`; 1 for `YEAR_END` and 0 for `NEVER` unless given, else required."
     )
-    clawback_mode: rule.ClawBackMode | None = strawberry.field(
+    clawback_mode: ClawBackMode | None = strawberry.field(
         default=None, description="What a refund does when points are spent; `DEBT` unless given."
     )
     cap_per_day: Points | None = strawberry.field(
