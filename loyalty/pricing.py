@@ -14,6 +14,7 @@ from loyalty.money import next_share, prorate
 from loyalty.points import PointsProgramme, admit_redemption, redeem_value, redeemable
 from loyalty.promotion import OfferedPromotion, PromotionKind
 from loyalty.promotion_choice import AppliedPromotion, Promoted, PromotedLine, promote
+from loyalty.shipping import ShippingQuote
 from loyalty.unit_price import PriceLine, PriceSource, PriceStep, TierTerms
 
 
@@ -42,7 +43,7 @@ class QuotedLine:
 class Explanation:
     """One step that had an effect: it takes something off, but for the first one and the shipping fee.
 
-    ``code`` names the activity, the tier, the promotion or the coupon's template, or says why shipping is free;
+    ``code`` names the activity, the tier, the promotion or the coupon's template, or says what waived the shipping fee;
     ``title`` is the promotion's.
     """
 
@@ -50,18 +51,6 @@ class Explanation:
     amount_fen: int
     code: str | None = None
     title: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShippingQuote:
-    """What sending the order costs in fen, and why nothing: ``free_reason`` is a short code, such as ``tier``.
-
-    ``free_from_fen`` is what the goods must cost to be sent free, None: no amount makes it free.
-    """
-
-    fee_fen: int
-    free_reason: str | None = None
-    free_from_fen: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,9 +227,9 @@ def _explain(
     ]
     if points_fen:
         found.append(Explanation(step=PriceStep.POINTS, amount_fen=-points_fen))
-    if shipping is not None and (shipping.fee_fen or shipping.free_reason):
-        fee = Explanation(step=PriceStep.SHIPPING, amount_fen=shipping.fee_fen, code=shipping.free_reason)
-        found.append(fee)
+    if shipping is not None and shipping.parts:
+        why = shipping.waived_by.value if shipping.waived_by else None
+        found.append(Explanation(step=PriceStep.SHIPPING, amount_fen=shipping.fee_fen, code=why))
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from loyalty.coupon_choice import Plan
 from loyalty.money import apply_bp
 from loyalty.promotion import OfferedPromotion, PromotionKind
 from loyalty.promotion_choice import Promoted, covered, promote
+from loyalty.shipping import ShippingQuote
 from loyalty.unit_price import PriceLine, TierTerms
 
 
@@ -45,14 +46,12 @@ def hints(
     tier: TierTerms | None = None,
     promotions: Sequence[OfferedPromotion] = (),
     plan: Plan | None = None,
-    shipping_fen: int = 0,
-    free_from_fen: int | None = None,
+    shipping: ShippingQuote | None = None,
 ) -> tuple[Hint, ...]:
     """What more unlocks the next saving, the nearest first.
 
     What pieces save is reckoned with more pieces of the cheapest goods in scope, and is what the promotion then takes
-    off more; what lacks pieces counts as what those would cost when it is compared. ``plan`` are the member's coupons,
-    ``free_from_fen`` what the goods must cost to be sent free of the fee ``shipping_fen``. All in fen.
+    off more; what lacks pieces counts as what those would cost when it is compared. ``plan`` are the member's coupons.
     """
     found: list[tuple[int, Hint]] = []
     for one in promotions:
@@ -61,9 +60,9 @@ def hints(
         elif not one.terms.kind.of_pieces:
             found += _of_sets(lines, tier, one)
     found += [(hint.missing_fen or 0, hint) for hint in _of_coupons(plan)]
-    if free_from_fen is not None and shipping_fen and free_from_fen > promoted.payable_fen:
-        missing_fen = free_from_fen - promoted.payable_fen
-        found.append((missing_fen, Hint(kind=HintKind.SHIPPING, missing_fen=missing_fen, saves_fen=shipping_fen)))
+    if shipping is not None and shipping.missing_fen:
+        hint = Hint(kind=HintKind.SHIPPING, missing_fen=shipping.missing_fen, saves_fen=shipping.fee_fen)
+        found.append((shipping.missing_fen, hint))
     return tuple(hint for _, hint in sorted(found, key=_nearest))
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta, tzinfo
 from cache.client import Client
 from loyalty.after_sale import AfterSaleTerms
 from loyalty.fulfilment import RECEIVE_AFTER
+from loyalty.order_quote import QUOTE_WINDOW
 from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
 from resolvers.clock import Clock
 from resolvers.group_commit import GroupCommit
@@ -32,6 +33,7 @@ class Deps:
     operator_refresh_ttl: timedelta = OPERATOR_REFRESH_TTL
     seal: Seal
     pay_window: timedelta
+    quote_window: timedelta = QUOTE_WINDOW
     shipping: ShippingClient
     receive_after: timedelta = RECEIVE_AFTER
     after_sale: AfterSaleTerms = AfterSaleTerms()

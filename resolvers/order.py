@@ -1,6 +1,5 @@
 """What a member does with an order: see its price, place it, cancel it; and how an unpaid order is closed."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,23 +9,20 @@ from uuid import UUID
 import structlog
 
 from loyalty import order as rule
-from loyalty.coupon import CouponChoiceUnclear
-from loyalty.coupon_choice import Plan, best_plan
-from loyalty.coupon_use import AppliedCoupon, CouponLine, admit_coupons
-from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState, SkuTerms
+from loyalty.coupon_choice import Plan
+from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState
 from loyalty.payment import AttemptState
-from loyalty.points_lot import available
-from loyalty.pricing import Quote, coupon_lines, price
-from loyalty.promotion_choice import promote
-from loyalty.unit_price import PriceLine, TierTerms
-from models import points_ledger as ledger
+from loyalty.pricing import Quote
+from loyalty.promotion_hint import Hint
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
-from resolvers import coupon_hold, order_hold, payment
+from resolvers import coupon_hold, order_hold, order_quote, payment, pick_up_point, promotion_hold
 from resolvers.deps import Deps
-from resolvers.exception_case import open_case
+from resolvers.exception_case import cause_gone, open_case
+from resolvers.order_price import NO_COUPONS, CouponWish, price_basket, read_basket, thaw, weigh_basket, what_more
+from resolvers.order_quote import asked_for
 from resolvers.order_row import note, owned, step
-from resolvers.order_write import LineOf, PlacedUnder, placed_under, write_order
+from resolvers.order_write import LineOf, write_order
 from resolvers.replay import remember, replayed
 from resolvers.settlement import book
 from wechat.errors import OrderNotExist, OrderPaid, WeChatError
@@ -41,98 +37,11 @@ CLOSE_STUCK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CouponWish:
-    """The coupons that an order is to use: these, or the best combination of those the member has."""
+class Preview:
+    """What an order would cost, and what more would save more, the nearest first."""
 
-    ids: tuple[UUID, ...] = ()
-    best: bool = False
-
-
-NO_COUPONS = CouponWish()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Basket:
-    """What an order is decided and priced from, read once. ``prices`` are the lines before anything is taken off."""
-
-    lines: tuple[OrderLine, ...]
-    skus: dict[UUID, dict[str, Any]]
-    under: PlacedUnder
-    tier: TierTerms
-    prices: tuple[PriceLine, ...]
-
-    def for_coupons(self) -> list[CouponLine]:
-        """The lines as coupons meet them."""
-        return coupon_lines(self.prices, promote(self.prices, tier=self.tier))
-
-
-async def _basket(member_id: UUID, lines: Sequence[OrderLine], now: datetime) -> _Basket:
-    found = await rows(
-        "SELECT sku.id, sku.title, sku.price_fen, sku.member_price_fen, sku.stock_left, sku.purchase_limit, "
-        "product.title AS product_title, product.id AS product_id, product.category_id, category.parent_id, "
-        "(product.state = 'published' AND NOT sku.hidden) AS on_sale, "
-        "coalesce((SELECT sum(line.quantity) FROM order_line line JOIN shop_order o ON o.id = line.order_id "
-        "WHERE line.sku_id = sku.id AND o.member_id = $2 AND o.kind = 'purchase' "
-        "AND o.state NOT IN ('closed', 'refunded')), 0)::int AS bought "
-        "FROM sku JOIN product ON product.id = sku.product_id LEFT JOIN category ON category.id = product.category_id "
-        "WHERE sku.id = ANY($1::uuid[])",
-        [[line.sku_id for line in lines[: rule.MAX_LINES]], member_id],
-    )
-    skus = {row["id"]: row for row in found}
-    admitted = rule.admit_lines(
-        lines,
-        {
-            sku_id: SkuTerms(
-                sku_id=sku_id,
-                on_sale=row["on_sale"],
-                stock_left=row["stock_left"],
-                purchase_limit=row["purchase_limit"],
-                bought_count=row["bought"],
-            )
-            for sku_id, row in skus.items()
-        },
-    )
-    under = await placed_under(member_id, now)
-    return _Basket(
-        lines=admitted,
-        skus=skus,
-        under=under,
-        tier=TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp),
-        prices=tuple(_price_line(line, skus[line.sku_id]) for line in admitted),
-    )
-
-
-def _price_line(line: OrderLine, sku: dict[str, Any]) -> PriceLine:
-    categories = (sku["category_id"], sku["parent_id"])
-    return PriceLine(
-        sku_id=line.sku_id,
-        quantity=line.quantity,
-        list_price_fen=sku["price_fen"],
-        member_price_fen=sku["member_price_fen"],
-        product_id=sku["product_id"],
-        category_ids=frozenset(one for one in categories if one is not None),
-    )
-
-
-async def _coupons(basket: _Basket, member_id: UUID, wish: CouponWish, now: datetime) -> tuple[AppliedCoupon, ...]:
-    if wish.best and wish.ids:
-        raise CouponChoiceUnclear
-    if wish.best:
-        return (await _weighed(basket, member_id, now)).applied
-    if not wish.ids:
-        return ()
-    return admit_coupons(await coupon_hold.chosen(member_id, wish.ids), basket.for_coupons(), now=now)
-
-
-async def _quote(basket: _Basket, member_id: UUID, wish: CouponWish, points_wanted: int, now: datetime) -> Quote:
-    return price(
-        basket.prices,
-        tier=basket.tier,
-        coupons=await _coupons(basket, member_id, wish, now),
-        programme=basket.under.programme.rules,
-        points=points_wanted,
-        available_points=available(await ledger.open_lots(member_id), now),
-    )
+    quote: Quote
+    hints: tuple[Hint, ...]
 
 
 async def preview(
@@ -143,7 +52,21 @@ async def preview(
     Raises: what ``place`` raises, but for the key.
     """
     now = deps.clock.now()
-    return await _quote(await _basket(member_id, lines, now), member_id, coupons, points_wanted, now)
+    basket = await read_basket(member_id, lines, now, zone=deps.zone)
+    return (await price_basket(basket, coupons, points_wanted, now)).quote
+
+
+async def preview_with_hints(
+    deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine], points_wanted: int, coupons: CouponWish = NO_COUPONS
+) -> Preview:
+    """``preview``, and what more would save more.
+
+    Raises: what ``preview`` raises.
+    """
+    now = deps.clock.now()
+    basket = await read_basket(member_id, lines, now, zone=deps.zone)
+    priced = await price_basket(basket, coupons, points_wanted, now)
+    return Preview(quote=priced.quote, hints=await what_more(basket, priced, now))
 
 
 async def weigh_coupons(deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine]) -> Plan:
@@ -152,13 +75,7 @@ async def weigh_coupons(deps: Deps, *, member_id: UUID, lines: Sequence[OrderLin
     Raises: what ``place`` raises for lines.
     """
     now = deps.clock.now()
-    return await _weighed(await _basket(member_id, lines, now), member_id, now)
-
-
-async def _weighed(basket: _Basket, member_id: UUID, now: datetime) -> Plan:
-    held = await coupon_hold.held(member_id, now)
-    # In a thread, because a full wallet is a second's arithmetic for which nobody else is to wait.
-    return await asyncio.to_thread(best_plan, held, basket.for_coupons(), now=now)
+    return await weigh_basket(await read_basket(member_id, lines, now, zone=deps.zone), now)
 
 
 @retried
@@ -172,36 +89,42 @@ async def place(
     remark: str,
     idempotency_key: str,
     coupons: CouponWish = NO_COUPONS,
+    quote_id: UUID | None = None,
+    pick_up_point_id: UUID | None = None,
 ) -> Order:
-    """Place an order: its price is frozen, its coupons are reserved, its points held, its stock taken, until it is
-    paid or closed.
+    """Place an order: its price is frozen, its coupons are reserved, its points and promotions held, its stock taken,
+    until it is paid or closed.
 
-    An order with nothing to pay is paid at once.
+    An order with nothing to pay is paid at once. From a kept quote it has the quote's prices and promotions.
 
     Raises:
         LineCountInvalid, QuantityInvalid, SkuNotOnSale, PurchaseLimitReached, OutOfStock: a line cannot be had.
         CouponChoiceUnclear, CouponNotFound, TooManyCoupons, CouponNotUsable, CouponsNotCombinable: the coupons.
         PointsStep, PointsCapExceeded, PointsShort: the points cannot be used.
         RemarkTooLong: the remark.
+        PromotionGone: somebody else took the last of a promotion.
+        QuoteNotFound, QuoteDiffers: the kept quote.
         OrderAmountTooLarge, AmountChanged: the amount is not what it may be or what the member agreed to.
+        PickUpPointNotFound: where it is to be picked up.
         KeyInvalid, KeyReused: the idempotency key.
     """
     now = deps.clock.now()
-    content = {
-        "lines": [[str(line.sku_id), line.quantity] for line in lines],
-        "points": points_wanted,
-        "expected_fen": expected_fen,
-        "remark": remark,
-    }
-    if coupons != NO_COUPONS:
-        content["coupons"] = "best" if coupons.best else sorted(str(one) for one in coupons.ids)
+    asked = asked_for(lines, points_wanted, coupons)
+    content = {**asked, "expected_fen": expected_fen, "remark": remark}
+    if quote_id is not None:
+        content["quote_id"] = str(quote_id)
+    if pick_up_point_id is not None:
+        content["pick_up_point_id"] = str(pick_up_point_id)
     async with transaction(member_id):
         before = await replayed(member_id, key=idempotency_key, operation="orderPlace", content=content)
         if before is not None:
             return await Order.get(id=UUID(before["order_id"]))
         rule.admit_remark(remark)
-        basket = await _basket(member_id, lines, now)
-        quote = await _quote(basket, member_id, coupons, points_wanted, now)
+        kept = await order_quote.kept_for(member_id, quote_id, content=asked, now=now) if quote_id else None
+        basket = await read_basket(member_id, lines, now, zone=deps.zone)
+        if kept is not None:
+            basket = thaw(basket, kept.frozen)
+        quote = (await price_basket(basket, coupons, points_wanted, now)).quote
         rule.admit_amount(payable_fen=quote.payable_fen, expected_fen=expected_fen)
         order = await write_order(
             deps,
@@ -213,7 +136,10 @@ async def place(
             remark=remark,
             now=now,
         )
+        if pick_up_point_id is not None:
+            await pick_up_point.choose(order, pick_up_point_id)
         await coupon_hold.write(order, quote.coupons, now)
+        await promotion_hold.write(order, quote.promotions, now)
         await remember(
             member_id,
             key=idempotency_key,
@@ -222,6 +148,8 @@ async def place(
             result={"order_id": str(order.id)},
             now=now,
         )
+        if kept is not None:
+            await order_quote.use(kept, order, quote, now)
         await order_hold.hold(deps, order, order.id, now)
         if quote.payable_fen == 0:
             await book(deps, order, paid_fen=0, now=now)
@@ -319,6 +247,7 @@ async def _finish_closing(deps: Deps, order_id: UUID, member_id: UUID, attempt_i
             [list(attempt_ids), AttemptState.CLOSED],
         )
         await note(order_id, "closed", now)
+        await cause_gone([f"close_stuck:{order_id}", f"hold_stuck:{order_id}"], how="订单已关闭", now=now)
         await order_hold.release(deps, order, now)
 
 

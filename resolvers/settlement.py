@@ -11,6 +11,7 @@ from loyalty.coupon import CouponNotOffered, CouponNotUsable
 from loyalty.order import OrderState, OutOfStock, PurchaseLimitReached
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
 from loyalty.points_mall import MallLimitReached
+from loyalty.promotion import PromotionGone
 from loyalty.tier import GrowthEntryKind, TierNotFound, TierTable, TierTrialRefused, growth_for
 from models.engine import savepoint
 from models.order import Order
@@ -79,6 +80,7 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
         OutOfStock,
         PurchaseLimitReached,
         PointsShort,
+        PromotionGone,
         CouponNotUsable,
         CouponNotOffered,
         MallLimitReached,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from loyalty import points, pricing
 from loyalty.coupon import CouponKind, CouponTerms, Scope
 from loyalty.coupon_use import AppliedCoupon, HeldCoupon, admit_coupons
-from loyalty.pricing import ShippingQuote
 from loyalty.promotion_choice import promote
+from loyalty.shipping import ShippingPart, ShippingQuote, Waiver
 from loyalty.unit_price import PriceLine, PriceSource, PriceStep, TierTerms, unit_price
 from tests.loyalty.worked_examples import number, numbers, worked
 
@@ -163,6 +163,16 @@ def test_a_line_refunded_in_any_pieces_gives_back_exactly_what_it_took(
     assert tuple(back) == took
 
 
+def shipped(fee_fen: int, why_free: str) -> ShippingQuote:
+    return ShippingQuote(
+        fee_fen=fee_fen,
+        full_fen=1_000,
+        waived_by=None if why_free == "-" else Waiver(why_free),
+        missing_fen=None,
+        parts=(ShippingPart(code="standard", version_id=UUID(int=3), fee_fen=1_000, free=False),),
+    )
+
+
 def test_shipping_is_added_as_the_page_says() -> None:
     line = PriceLine(
         sku_id=UUID(int=1), quantity=2, list_price_fen=5_000, activity_price_fen=4_000, activity_code="flash_1"
@@ -173,9 +183,7 @@ def test_shipping_is_added_as_the_page_says() -> None:
         quote = pricing.price(
             [line],
             coupons=[coupon] if off else [],
-            shipping=ShippingQuote(
-                fee_fen=number(row["shipping fee"]), free_reason=None if row["why free"] == "-" else row["why free"]
-            ),
+            shipping=shipped(number(row["shipping fee"]), row["why free"]),
         )
         assert (quote.goods_fen, quote.shipping_fen, quote.coupon_fen, quote.payable_fen) == tuple(
             number(row[column]) for column in ("goods", "shipping", "coupons", "payable")

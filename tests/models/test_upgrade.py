@@ -21,7 +21,7 @@ from models.order import Order
 from resolvers import order, payment, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.order import CouponWish
+from resolvers.order_price import CouponWish
 from resolvers.verify import verify
 from tests.conftest import make_database
 from tests.doors import make_operator

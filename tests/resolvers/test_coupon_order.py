@@ -30,7 +30,7 @@ from models.order import OrderLine as OrderLineRow
 from resolvers import order, payment, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.order import CouponWish
+from resolvers.order_price import CouponWish
 from resolvers.verify import verify
 from tests.coupons import claim, claimed, make_template
 from tests.doors import make_member, make_operator

@@ -42,6 +42,7 @@ from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.growth import grow
 from resolvers.member import tier_terms
+from resolvers.order_price import CouponWish
 from resolvers.points_mall import ItemChanges
 from resolvers.programme import ProgrammeKind, publish, tier_table
 from resolvers.verify import verify
@@ -672,7 +673,7 @@ async def test_an_exchange_whose_coupon_is_on_an_order_stays(deps: Deps) -> None
         expected_fen=None,
         remark="",
         idempotency_key=a_key(),
-        coupons=order.CouponWish(ids=(coupon.id,)),
+        coupons=CouponWish(ids=(coupon.id,)),
     )
     with pytest.raises(MallNotReturnable):
         await refund_as_shop(deps, one)
