@@ -40,6 +40,13 @@ GIVEN = (
     "due_at, order_id, reserved_until, issued_at, issued_on)"
 )
 
+FLASH = (
+    "sale AS (INSERT INTO flash_sale (id, title, state, opens_at, closes_at, claim_minutes, created_at, updated_at) "
+    "VALUES ($1, '', 'draft', now(), now() + interval '1 hour', 1, now(), now())), item AS (INSERT INTO flash_item "
+    "(id, sale_id, sku_id, position, price_fen, stock, member_limit, carved_count, left_count, held_count, sold_count, "
+    "returned_count, waiting_count, epoch)"
+)
+
 BREAKS = {
     "points_balance": "UPDATE points_account SET balance = balance + 1 WHERE member_id = $1",
     "points_held": "UPDATE points_account SET balance = balance + 1, held = held + 1 WHERE member_id = $1",
@@ -60,6 +67,10 @@ BREAKS = {
     "stock_of_orders": "UPDATE order_line SET quantity = quantity + 1 WHERE order_id = $3",
     "order_lines": "UPDATE shop_order SET goods_fen = goods_fen + 1, payable_fen = payable_fen + 1 WHERE id = $3",
     "order_points": "UPDATE shop_order SET points_used = points_used + 1 WHERE id = $3",
+    "order_shipping": "INSERT INTO order_shipping (id, order_id, member_id, full_fen, fee_fen, parts, placed_on) "
+    "VALUES ($1, $3, $1, 0, 0, '[]', now())",
+    "address_default": "INSERT INTO address (id, member_id, region_code, province, city, district, sealed, label, "
+    "is_default, created_at, updated_at) VALUES ($1, $1, '440106', '', '', '', '', '', false, now(), now())",
     "order_coupons": "UPDATE order_line SET coupon_fen = 1, payable_fen = payable_fen - 1 WHERE order_id = $3",
     "coupons_of_orders": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'reserved', 'claim', 'k', now(), "
     "now() + interval '1 day', NULL, $3, now(), now(), now())",
@@ -68,8 +79,8 @@ BREAKS = {
     "coupon_states": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())",
     "coupon_till_uses": f"WITH {COUPON}, mine AS ({GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
-    "now() + interval '1 day', now(), NULL, NULL, now(), now())) INSERT INTO coupon_till_use (id, coupon_id, member_id, "
-    "operator_id, code_mark, place, used_at) VALUES ($1, $1, $1, $1, 'm', 'shop', now())",
+    "now() + interval '1 day', now(), NULL, NULL, now(), now())) INSERT INTO coupon_till_use (id, coupon_id, "
+    "member_id, operator_id, code_mark, place, used_at) VALUES ($1, $1, $1, $1, 'm', 'shop', now())",
     "coupon_gifts": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'gift', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())",
     "coupon_channels": f"WITH {COUPON} INSERT INTO coupon_grant (id, template_id, state, audience, reason, total, "
@@ -82,6 +93,9 @@ BREAKS = {
     "VALUES ($1, $1::uuid::text, '', '', 'owner', now())), terms AS (INSERT INTO mall_item_version (id, item_id, "
     "version, definition, made_at, made_by_id) VALUES ($1, $1, 1, '{}', now(), $1)) INSERT INTO mall_exchange (id, "
     "order_id, member_id, item_id, version_id, quantity, points) VALUES ($1, $3, $1, $1, $1, 1, 1)",
+    "flash_pieces": f"WITH {FLASH} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0)) SELECT 1",
+    "flash_carved": f"WITH {FLASH} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)) SELECT 1",
+    "flash_orders": "UPDATE shop_order SET kind = 'flash' WHERE id = $3",
     "mall_orders": "UPDATE shop_order SET kind = 'mall' WHERE id = $3",
     "money": "UPDATE shop_order SET state = 'paid' WHERE id = $3",
     "check_in_counts": f"{CHECK_IN} SELECT $1, $1, '2026-01-02', '2026-01-02', 1, 1, 2, 0, 0, id, '[]', 0, 0, 0, now() "

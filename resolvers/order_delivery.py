@@ -1,0 +1,84 @@
+"""How an order reaches the member: shipped to an address for a fee, picked up, or neither."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from loyalty.pick_up import admit_delivery
+from loyalty.promotion_choice import Promoted
+from loyalty.shipping import NOT_SHIPPED, ShippingQuote
+from loyalty.tier import TierLevel
+from loyalty.unit_price import PriceLine
+from models.address import Address
+from models.engine import in_transaction
+from models.order import Order
+from resolvers import address, order_shipping, pick_up_point
+from resolvers.deps import Deps
+from resolvers.order_shipping import Goods
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryWish:
+    """Where an order is to go: to one of the member's addresses, to a pick-up point, or nowhere."""
+
+    address_id: UUID | None = None
+    pick_up_point_id: UUID | None = None
+
+    def content(self) -> dict[str, str]:
+        """What an idempotency key stands for; nothing for an order that goes nowhere."""
+        named = {"address_id": self.address_id, "pick_up_point_id": self.pick_up_point_id}
+        return {name: str(one) for name, one in named.items() if one is not None}
+
+
+NOWHERE = DeliveryWish()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where an order goes, read for the one who orders."""
+
+    member_id: UUID
+    tier: TierLevel
+    address: Address | None
+    pick_up_point_id: UUID | None
+
+    async def fee(self, deps: Deps, prices: Sequence[PriceLine], promoted: Promoted, now: datetime) -> ShippingQuote:
+        """What it costs to send these goods, once promotions have said what they cost.
+
+        Raises: AddressRequired, RegionNotDelivered.
+        """
+        if self.pick_up_point_id is not None:
+            return NOT_SHIPPED
+        goods = [
+            Goods(sku_id=line.sku_id, quantity=line.quantity, goods_fen=after.payable_fen)
+            for line, after in zip(prices, promoted.lines, strict=True)
+        ]
+        return await order_shipping.quote(
+            self.member_id, goods, address=self.address, tier=self.tier, now=now, zone=deps.zone
+        )
+
+
+async def read(member_id: UUID, wish: DeliveryWish, *, tier: TierLevel) -> Delivery:
+    """Where an order of this member would go.
+
+    Raises: DeliveryUnclear (both were named), AddressNotFound, PickUpPointNotFound.
+    """
+    admit_delivery(to_address=wish.address_id is not None, to_point=wish.pick_up_point_id is not None)
+    there = await address.chosen(member_id, wish.address_id) if wish.address_id else None
+    point = await pick_up_point.chosen(wish.pick_up_point_id) if wish.pick_up_point_id else None
+    return Delivery(member_id=member_id, tier=tier, address=there, pick_up_point_id=point.id if point else None)
+
+
+async def write(deps: Deps, order: Order, delivery: Delivery, shipping: ShippingQuote | None, now: datetime) -> None:
+    """Keep with a new order where it goes, and how its fee came about, in its transaction.
+
+    Raises: PickUpPointNotFound: the point was hidden meanwhile.
+    """
+    assert in_transaction(), "an order is written together with where it goes"
+    if delivery.pick_up_point_id is not None:
+        await pick_up_point.choose(order, delivery.pick_up_point_id)
+    if delivery.address is not None:
+        await address.freeze(deps, order_id=order.id, address=delivery.address, now=now)
+    if shipping is not None:
+        await order_shipping.write(deps, order, shipping, now)
