@@ -10,8 +10,9 @@ from models.base import Row, reference
 class CouponTillUse(Row):
     """A coupon used at a till, once as long as it is not reversed (partial unique index).
 
-    ``amount_fen`` is what the goods cost at the till, null for an exchange that named no price; ``discount_fen`` what
-    the coupon took off it. ``place`` and ``note`` are the staff's own words.
+    ``code_mark`` keeps the code that was read from being used again. ``amount_fen`` is what the goods cost at the till,
+    null for an exchange that named no price; ``discount_fen`` what the coupon took off it. ``place`` is the name of the
+    pick-up point, or, as ``note`` always is, the staff's own words.
     """
 
     coupon_id: UUID
@@ -20,6 +21,9 @@ class CouponTillUse(Row):
     member = reference("Member")
     operator_id: UUID
     operator = reference("Operator")
+    code_mark = fields.CharField(max_length=64, unique=True)
+    pick_up_point_id: UUID | None
+    pick_up_point = reference("PickUpPoint", null=True)
     amount_fen = fields.BigIntField(null=True)
     discount_fen = fields.BigIntField(null=True)
     place = fields.CharField(max_length=60)

@@ -56,6 +56,16 @@ async def templates_by_ids(_: Deps, template_ids: Sequence[UUID]) -> Mapping[UUI
     return {row.id: row for row in await CouponTemplate.filter(id__in=list(template_ids))}
 
 
+async def titles_by_coupon(_: Deps, coupon_ids: Sequence[UUID]) -> Mapping[UUID, str]:
+    """The names of coupons by the coupon's id."""
+    found = await rows(
+        "SELECT coupon.id, template.title FROM coupon JOIN coupon_template template ON template.id = coupon.template_id "
+        "WHERE coupon.id = ANY($1::uuid[])",
+        [list(coupon_ids)],
+    )
+    return {row["id"]: row["title"] for row in found}
+
+
 async def terms_by_version(_: Deps, version_ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, CouponTerms]]:
     """The number and the terms of versions by their id."""
     found = await rows(

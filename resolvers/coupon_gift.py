@@ -234,7 +234,7 @@ async def coupons_by_ids(_: Deps, coupon_ids: Sequence[UUID]) -> Mapping[UUID, C
 
 async def _turn(coupon_id: UUID, was: CouponState, state: CouponState) -> None:
     turned = await changed(
-        "UPDATE coupon SET state = $3, due_at = CASE WHEN $3 = 'issued' THEN expires_at END "
+        "UPDATE coupon SET state = $3::text, due_at = CASE WHEN $3::text = 'issued' THEN expires_at END "
         "WHERE id = $1 AND state = $2",
         [coupon_id, was, state],
     )

@@ -10,6 +10,7 @@ from resolvers.session import read_operator_token
 from resolvers.token import TokenInvalid
 from schema import (
     address,
+    after_sale_decision,
     birthday,
     category,
     check_in,
@@ -55,6 +56,7 @@ QUERIES: tuple[type, ...] = (
     address.OperatorQuery,
     operator_account.OperatorQuery,
     refund.OperatorQuery,
+    after_sale_decision.OperatorQuery,
     dispatch.OperatorQuery,
     pick_up_point.OperatorQuery,
     exception_case.OperatorQuery,
@@ -87,6 +89,7 @@ MUTATIONS: tuple[type, ...] = (
     operator_account.OperatorMutation,
     address.OperatorMutation,
     refund.OperatorMutation,
+    after_sale_decision.OperatorMutation,
     dispatch.OperatorMutation,
     pick_up_point.OperatorMutation,
     exception_case.OperatorMutation,

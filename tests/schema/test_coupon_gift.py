@@ -57,8 +57,8 @@ def a_key() -> str:
     return new_secret(12)
 
 
-async def ask(door: Door, token: Bearer, text: str, **variables: Any) -> dict[str, Any]:
-    done: dict[str, Any] = (await door.ask(text, {"key": a_key(), **variables}, token=token))["done"]
+async def ask(door: Door, who: Bearer, text: str, /, **variables: Any) -> dict[str, Any]:
+    done: dict[str, Any] = (await door.ask(text, {"key": a_key(), **variables}, token=who))["done"]
     return done
 
 
@@ -174,6 +174,7 @@ async def test_a_gift_that_nobody_takes_comes_back_and_may_be_over(
     )
     gifts = [await given(shop, mine, coupon.id) for coupon in (lasting, ending)]
     clock.advance(timedelta(hours=23, minutes=59))
+    await run_due(deps)
     await run_due(deps)
     assert (await Coupon.get(id=lasting.id)).state == "gifting"
     assert (await Coupon.get(id=ending.id)).state == "expired"
