@@ -81,6 +81,12 @@ def _fit(field: str, written: str, most: int, *, needed: bool) -> str:
     return text
 
 
+def admit_delivery(*, to_address: bool, to_point: bool) -> None:
+    """Whether it is clear how an order reaches the member. Raises: DeliveryUnclear."""
+    if to_address and to_point:
+        raise DeliveryUnclear()
+
+
 def admit_code(code: str) -> str:
     """The code without the blanks that scanners add. Raises: PickUpCodeInvalid for what cannot be a code."""
     kept = code.strip()

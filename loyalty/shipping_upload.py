@@ -28,6 +28,10 @@ FIRST_AFTER_PAYMENT: Final = timedelta(minutes=1)
 """WeChat's shipping management learns of a payment a moment after the payment itself."""
 
 
+WANTS_CONTACT: Final = frozenset({"SF"})
+"""Carriers of whose parcels WeChat wants the receiver's masked phone."""
+
+
 class UploadState(StrEnum):
     """Where the upload of an order stands."""
 
@@ -75,6 +79,11 @@ def is_split(state: FulfilmentState, parcels: int) -> bool:
 def retry_after(tries: int) -> timedelta | None:
     """How long to wait after ``tries`` tries that failed (1 and more); None when it was the last one."""
     return RETRY_AFTER[tries - 1] if tries <= len(RETRY_AFTER) else None
+
+
+def masked_phone(phone: str) -> str:
+    """A phone as WeChat takes it: nothing but the first three and the last four characters."""
+    return f"{phone[:3]}****{phone[-4:]}"
 
 
 def describe(pieces: Sequence[tuple[str, int]]) -> str:

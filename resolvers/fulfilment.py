@@ -32,7 +32,7 @@ async def begin(order: Order, now: datetime) -> None:
 
 
 async def _has_goods(order: Order) -> bool:
-    if order.kind == OrderKind.PURCHASE:
+    if order.kind != OrderKind.MALL:
         return True
     found = await rows(
         "SELECT 1 FROM mall_exchange exchange JOIN mall_item item ON item.id = exchange.item_id "

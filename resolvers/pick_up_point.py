@@ -5,10 +5,11 @@ from dataclasses import asdict
 from uuid import UUID
 
 from loyalty.pick_up import PickUpPlace, PickUpPointNotFound, fit_place
-from models.engine import changed, retried, transaction
+from models.engine import changed, in_transaction, retried, transaction
 from models.fulfilment import PickUpPoint
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
+from models.order import Order
 from resolvers.audit import record
 from resolvers.deps import Deps
 from resolvers.operator import lock_operator
@@ -88,6 +89,14 @@ async def chosen(point_id: UUID) -> PickUpPoint:
     if point is None:
         raise PickUpPointNotFound()
     return point
+
+
+async def choose(order: Order, point_id: UUID) -> None:
+    """The new order is picked up there, in its transaction. Raises: PickUpPointNotFound, also for a hidden point."""
+    assert in_transaction(), "an order is written together with where it goes"
+    await chosen(point_id)
+    await changed("UPDATE shop_order SET pick_up_point_id = $2 WHERE id = $1", [order.id, point_id])
+    order.pick_up_point_id = point_id
 
 
 async def by_ids(_: Deps, point_ids: Sequence[UUID]) -> Mapping[UUID, PickUpPoint]:
