@@ -89,6 +89,15 @@ _backlog = Gauge(
     "youli_jobs_due", "What a job found due in its last round, 50 at most.", ["job"], multiprocess_mode="livemostrecent"
 )
 
+_gate_checks = Counter(
+    "youli_flash_gate_checks_total", "Flash-sale gates held against the database, by repair.", ["repair"]
+)
+_gate_drift = Counter(
+    "youli_flash_gate_drift_pieces_total",
+    "Pieces that flash-sale gates let too many or too few through.",
+    ["direction"],
+)
+
 # When a counter was made is of no use to anybody and doubles the page.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -201,6 +210,13 @@ def pool_seen(*, open_count: int, idle_count: int) -> None:
 def backlog_seen(job: str, due_count: int) -> None:
     """Note how much a job found due in a round."""
     _backlog.labels(job).set(due_count)
+
+
+def gate_drift_seen(repair: str, pieces: int) -> None:
+    """Note how a flash-sale gate stood to the database: by so many pieces too high, or too low if negative."""
+    _gate_checks.labels(repair).inc()
+    if pieces:
+        _gate_drift.labels("too_many" if pieces > 0 else "too_few").inc(abs(pieces))
 
 
 def exposition() -> tuple[bytes, str]:

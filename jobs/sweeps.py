@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
+from jobs.flash_sweeps import FLASH_SWEEPS
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
 from resolvers import (
@@ -135,4 +136,5 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="watch_holds", every_s=600, due=order_hold_watch.stuck, do=order_hold_watch.tell),
     Sweep(name="reconcile_bills", every_s=600, due=reconciliation.due, do=_reconcile),
     Sweep(name="keep_birthdays", every_s=300, due=birthday.due, do=_birthday),
+    *FLASH_SWEEPS,
 )
