@@ -37,6 +37,10 @@ class OrderEventKind(StrEnum):
     AFTER_SALE_RECEIVED = "after_sale_received"
     AFTER_SALE_WITHDRAWN = "after_sale_withdrawn"
     AFTER_SALE_CLOSED = "after_sale_closed"
+    TEAM_JOINED = "team_joined"
+    TEAM_LEFT = "team_left"
+    TEAM_COMPLETE = "team_complete"
+    TEAM_FAILED = "team_failed"
 
 
 class EventTitle(NamedTuple):
@@ -77,6 +81,10 @@ TITLES: Mapping[OrderEventKind, EventTitle] = {
     OrderEventKind.AFTER_SALE_RECEIVED: EventTitle("商家已收到退货", "The shop received the goods"),
     OrderEventKind.AFTER_SALE_WITHDRAWN: EventTitle("售后申请已撤销", "The after-sale request was withdrawn"),
     OrderEventKind.AFTER_SALE_CLOSED: EventTitle("售后申请已关闭", "The after-sale request was closed"),
+    OrderEventKind.TEAM_JOINED: EventTitle("已入团", "In the team"),
+    OrderEventKind.TEAM_LEFT: EventTitle("已退团", "Left the team"),
+    OrderEventKind.TEAM_COMPLETE: EventTitle("已成团", "The team is complete"),
+    OrderEventKind.TEAM_FAILED: EventTitle("未成团，将全额退款", "The team failed: the money goes back"),
 }
 
 

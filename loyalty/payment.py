@@ -59,6 +59,7 @@ class RefundCause(StrEnum):
     DUPLICATE_PAYMENT = "duplicate_payment"
     LATE_PAYMENT = "late_payment"
     MISMATCHED_PAYMENT = "mismatched_payment"
+    TEAM_FAILED = "team_failed"
 
 
 class PaymentOutcome(StrEnum):

@@ -13,7 +13,7 @@ from uuid import UUID
 from loyalty.order import OrderState
 from models.engine import in_transaction
 from models.order import Order
-from resolvers import coupon_hold, flash_hold, order_points, order_stock, promotion_hold
+from resolvers import coupon_hold, flash_hold, group_seat, order_points, order_stock, promotion_hold
 from resolvers.deps import Deps
 
 
@@ -39,7 +39,7 @@ class OrderHold(Protocol):
 OWN: tuple[OrderHold, ...] = (order_points, coupon_hold)
 """What belongs to the member alone, whose lock is held already."""
 
-SHARED: tuple[OrderHold, ...] = (promotion_hold, flash_hold, order_stock)
+SHARED: tuple[OrderHold, ...] = (promotion_hold, group_seat, flash_hold, order_stock)
 """What others want too, in the order of its locks: guarded updates, the last statements of a transaction."""
 
 

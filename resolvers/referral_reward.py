@@ -47,7 +47,7 @@ ASK_AGAIN = timedelta(minutes=10)
 _ORDER = """
 SELECT o.state, o.payable_fen - coalesce(sum(refund.amount_fen), 0)::bigint AS left_fen FROM shop_order o
 LEFT JOIN refund ON refund.order_id = o.id AND refund.state = 'succeeded'
-    AND refund.cause IN ('by_operator', 'by_member')
+    AND refund.order_refund_id IS NOT NULL
 WHERE o.id = $1 GROUP BY o.id
 """
 

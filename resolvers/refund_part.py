@@ -35,6 +35,7 @@ from models.ids import new_id
 from models.order import Order
 from resolvers.deps import Deps
 from resolvers.fulfilment import recount
+from resolvers.group_seat import vacate
 from resolvers.mall_exchange import take_back
 from resolvers.order_reversal import reverse
 from resolvers.order_row import note, step
@@ -125,7 +126,8 @@ async def open_part(
     """
     await _admit(order)
     programme: InForce[PointsProgramme] = await version("points", order.points_version_id)
-    if expected is not None or programme.rules.clawback_mode is ClawBackMode.BLOCK:
+    may_block = programme.rules.clawback_mode is ClawBackMode.BLOCK and wish.cause is not RefundCause.TEAM_FAILED
+    if expected is not None or may_block:
         effect = await rehearsed(deps, order.id, wish, now)
         if expected is not None and effect.digest() != expected:
             raise RefundChanged(effect=orjson.dumps(effect.definition()).decode())
@@ -202,6 +204,7 @@ async def _write(order: Order, wish: Wish, now: datetime) -> OrderRefund:
     if part.last:
         await step(order, OrderState.REFUNDING)
         await take_back(order, now)
+        await vacate(order, now)
     return row
 
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from loyalty import points as points_rule
 from loyalty.coupon import CouponNotOffered, CouponNotUsable
-from loyalty.order import OrderState, OutOfStock, PurchaseLimitReached
+from loyalty.group_buy import GroupTeamFull, GroupTeamOver
+from loyalty.order import OrderKind, OrderState, OutOfStock, PurchaseLimitReached
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
 from loyalty.points_mall import MallLimitReached
 from loyalty.promotion import PromotionGone
@@ -59,7 +60,8 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
         table=await tier_table(now),
     )
     await deliver(order, now=now, zone=deps.zone)
-    await fulfilment.begin(order, now)
+    if order.kind != OrderKind.GROUP:
+        await fulfilment.begin(order, now)
     await order_settled(order, paid_fen=paid_fen, now=now)
     await order_hold.post_shared(deps, order, now)
 
@@ -83,6 +85,8 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
         PromotionGone,
         CouponNotUsable,
         CouponNotOffered,
+        GroupTeamFull,
+        GroupTeamOver,
         MallLimitReached,
         TierNotFound,
         TierTrialRefused,
