@@ -21,6 +21,7 @@ from loyalty.catalogue import (
 from models.catalogue import Category, Product, ProductMedia, Sku
 from models.engine import in_transaction, retried, transaction
 from models.ids import new_id
+from resolvers import price_history
 from resolvers.audit import record
 from resolvers.catalogue import differences, taken_code, told
 from resolvers.deps import Deps
@@ -242,8 +243,8 @@ async def stay_complete(product_id: UUID) -> None:
 
 
 async def insert_sku(product_id: UUID, sku: NewSku, position: int, now: datetime) -> Sku:
-    """Write a new SKU, without stock: that comes by ``stock.move``."""
-    return await Sku.create(
+    """Write a new SKU, with the beginning of its price history, without stock: that comes by ``stock.move``."""
+    row = await Sku.create(
         id=new_id(now),
         product_id=product_id,
         code=sku.code.strip(),
@@ -255,6 +256,8 @@ async def insert_sku(product_id: UUID, sku: NewSku, position: int, now: datetime
         position=position,
         created_at=now,
     )
+    await price_history.begin(row, now)
+    return row
 
 
 def admit_new(skus: Sequence[NewSku]) -> None:

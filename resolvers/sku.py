@@ -10,6 +10,7 @@ from loyalty import catalogue as rule
 from loyalty.catalogue import MAX_POSITION, SkuCodeTaken, SkuNotFound, StockKind
 from models.catalogue import Sku
 from models.engine import retried, transaction
+from resolvers import price_history
 from resolvers.audit import record
 from resolvers.catalogue import differences, taken_code, told
 from resolvers.deps import Deps
@@ -91,6 +92,12 @@ async def update(deps: Deps, *, operator_id: UUID, sku_id: UUID, changes: SkuCha
                 if after:
                     was = {name: getattr(sku, name) for name in after}
                     await Sku.filter(id=sku_id).update(**after)
+                    await price_history.go_on(
+                        sku,
+                        price_fen=changes.get("price_fen", sku.price_fen),
+                        member_price_fen=changes.get("member_price_fen", sku.member_price_fen),
+                        now=now,
+                    )
                     await record(operator_id, "sku.update", "sku", sku_id, was, after, now)
                 await remember(operator_id, key=key, operation=operation, content=content, result={}, now=now)
             return await Sku.get(id=sku_id)

@@ -294,6 +294,19 @@ INVARIANTS = (
         """,
     ),
     Invariant(
+        name="price_history",
+        promise="a SKU costs what the last line of its price history says; the lines are numbered 1, 2, 3 …",
+        offenders="""
+            SELECT sku.id, sku.price_fen, sku.member_price_fen, last.price_fen AS told, last.seq FROM sku LEFT JOIN (
+                SELECT DISTINCT ON (sku_id) sku_id, seq, price_fen, member_price_fen,
+                    count(*) OVER (PARTITION BY sku_id) AS many
+                FROM price_change ORDER BY sku_id, seq DESC
+            ) last ON last.sku_id = sku.id
+            WHERE last.seq IS DISTINCT FROM last.many OR last.sku_id IS NULL
+               OR (sku.price_fen, sku.member_price_fen) IS DISTINCT FROM (last.price_fen, last.member_price_fen)
+        """,
+    ),
+    Invariant(
         name="coupon_till_uses",
         promise="a coupon is used up by the use at a till that stands, which is its own",
         offenders="""

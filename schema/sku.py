@@ -9,7 +9,7 @@ import strawberry
 from loyalty.rights import Right
 from loyalty.unit_price import unit_price
 from models.catalogue import Sku as SkuRow
-from resolvers import catalogue
+from resolvers import catalogue, price_history
 from resolvers import sku as verbs
 from resolvers.product import NewSku
 from resolvers.sku import SkuChanges
@@ -58,6 +58,15 @@ class Sku:
         """The tier is loaded once for all the SKUs of the answer."""
         return await your_price(info, self)
 
+    @strawberry.field(
+        description="What may stand struck through beside `price`, in fen: the lowest price of the 7 days before it; "
+        "null if there is no honest one."
+    )
+    async def struck_through_price(self, info: Info) -> Fen | None:
+        """Loaded for all the SKUs of the answer at once."""
+        found = await info.context.loaders.load(price_history.struck_through_prices, self.id)
+        return None if found is None else Fen(found)
+
     @classmethod
     def from_row(cls, row: SkuRow) -> "Sku":
         """The stored SKU."""
@@ -100,6 +109,15 @@ class OperatorSku:
     hidden: bool = strawberry.field(description="Whether it is off sale while its product may be on sale.")
     position: int = strawberry.field(description="Its place in the product, 0 to 9,999, the least first.")
     created_at: datetime = strawberry.field(description="When it was made.")
+
+    @strawberry.field(
+        description="What may stand struck through beside `price`, in fen: the lowest price of the 7 days before it; "
+        "null if there is no honest one."
+    )
+    async def struck_through_price(self, info: Info) -> Fen | None:
+        """Loaded for all the SKUs of the answer at once."""
+        found = await info.context.loaders.load(price_history.struck_through_prices, self.id)
+        return None if found is None else Fen(found)
 
     @classmethod
     def from_row(cls, row: SkuRow) -> "OperatorSku":

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from loyalty.coupon_issue import Quota
 from models.coupon import Coupon, CouponQuota, CouponTemplate
+from models.coupon_till import CouponTillUse
 from models.ids import new_secret
-from resolvers import coupon, coupon_template
+from resolvers import coupon, coupon_template, coupon_till
 from resolvers.coupon_template import NewTemplate
 from resolvers.deps import Deps
 from tests.doors import make_operator
@@ -54,3 +55,19 @@ async def counted(template: CouponTemplate) -> tuple[int, int]:
     """How many coupons the template gave out, and what they can cost at most."""
     quota = await CouponQuota.get(template_id=template.id)
     return quota.issued_count, quota.committed_fen
+
+
+async def used_at_a_till(deps: Deps, member_id: UUID, operator_id: UUID) -> CouponTillUse:
+    """A coupon of a template of its own, used on goods for 50 yuan."""
+    mine = await claimed(deps, member_id)
+    shown = await coupon_till.show(deps, member_id=member_id, coupon_id=mine.id)
+    return await coupon_till.verify(
+        deps,
+        operator_id=operator_id,
+        code=shown.code,
+        amount_fen=5_000,
+        pick_up_point_id=None,
+        place="店",
+        note="",
+        idempotency_key=new_secret(12),
+    )

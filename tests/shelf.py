@@ -6,7 +6,7 @@ from loyalty.catalogue import StockKind
 from models.catalogue import Product, Sku
 from models.engine import transaction
 from models.ids import new_id, new_secret
-from resolvers import stock
+from resolvers import price_history, stock
 from resolvers.deps import Deps
 
 
@@ -34,6 +34,7 @@ async def put_on_shelf(
             purchase_limit=purchase_limit,
             created_at=now,
         )
+        await price_history.begin(sku, now)
         if stock_left:
             await stock.move(StockKind.SUPPLY, new_id(now), {sku.id: stock_left}, now)
     return sku.id

@@ -11,6 +11,7 @@ from loyalty.order import OutOfStock
 from models.catalogue import Product, Sku, StockEntry
 from models.engine import changed, in_transaction, retried, rows, transaction
 from models.ids import new_id
+from resolvers import price_history
 from resolvers.clock import SetClock
 from resolvers.stock import move
 
@@ -22,9 +23,11 @@ async def sku_with(stock: int, clock: SetClock) -> UUID:
     now = clock.now()
     product = await Product.create(id=new_id(now), title="龙井", created_at=now, updated_at=now)
     sku_id = new_id(now)
-    await Sku.create(
-        id=sku_id, product_id=product.id, code=str(sku_id), title="明前 50 克", price_fen=9_900, created_at=now
-    )
+    async with transaction():
+        sku = await Sku.create(
+            id=sku_id, product_id=product.id, code=str(sku_id), title="明前 50 克", price_fen=9_900, created_at=now
+        )
+        await price_history.begin(sku, now)
     if stock:
         async with transaction():
             await move(StockKind.SUPPLY, new_id(now), {sku_id: stock}, now)

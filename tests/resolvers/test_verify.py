@@ -78,6 +78,7 @@ BREAKS = {
     "VALUES ($1, 1, 0, 0)",
     "coupon_states": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())",
+    "price_history": "UPDATE sku SET price_fen = price_fen + 1 WHERE id = $2",
     "coupon_till_uses": f"WITH {COUPON}, mine AS ({GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())) INSERT INTO coupon_till_use (id, coupon_id, "
     "member_id, operator_id, code_mark, place, used_at) VALUES ($1, $1, $1, $1, 'm', 'shop', now())",

@@ -34,6 +34,8 @@ COUNTED_WITH_THEIR_NOUN = {
     "couponCodes",
     "couponGrants",
     "couponGifts",
+    "couponTillUses",
+    "priceChanges",
     "memberCoupons",
     "mallItems",
     "mallItemVersions",
