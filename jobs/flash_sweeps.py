@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from jobs.sweep import Sweep
-from resolvers import flash_gate, flash_session, flash_wait
+from resolvers import flash_gate, flash_rehearsal, flash_session, flash_wait
 from resolvers.deps import Deps
 from resolvers.flash_gate import AWAY
 from telemetry import gate_drift_seen
@@ -36,10 +36,15 @@ async def _end(deps: Deps, sale_id: UUID) -> None:
     await flash_session.end(deps, sale_id=sale_id)
 
 
+async def _rehearse(deps: Deps, rehearsal_id: UUID) -> None:
+    await flash_rehearsal.run(deps, rehearsal_id=rehearsal_id)
+
+
 FLASH_SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="tell_flash_gates", every_s=1, due=flash_gate.untold, do=_tell),
     Sweep(name="lapse_flash_offers", every_s=1, due=flash_wait.lapsed, do=_lapse),
     Sweep(name="offer_flash_pieces", every_s=1, due=flash_wait.queued, do=_offer),
-    Sweep(name="reconcile_flash_gates", every_s=3, due=flash_gate.claim_due, do=_reconcile),
+    Sweep(name="reconcile_flash_gates", every_s=3, due=flash_gate.claim_due, do=_reconcile, leases=True),
     Sweep(name="end_flash_sales", every_s=5, due=flash_session.over, do=_end),
+    Sweep(name="rehearse_flash_sales", every_s=2, due=flash_rehearsal.claim_due, do=_rehearse, leases=True),
 )

@@ -23,11 +23,15 @@ class Right(StrEnum):
     REFERRAL_REVIEW = "referral.review"
     MALL_READ = "mall.read"
     MALL_WRITE = "mall.write"
+    FLASH_READ = "flash.read"
+    FLASH_WRITE = "flash.write"
     COUPON_READ = "coupon.read"
     COUPON_WRITE = "coupon.write"
     COUPON_GRANT = "coupon.grant"
     COUPON_VERIFY = "coupon.verify"
     COUPON_TILL_REVERSE = "coupon.till_reverse"
+    GROUP_READ = "group_buy.read"
+    GROUP_WRITE = "group_buy.write"
     PROMOTION_READ = "promotion.read"
     PROMOTION_WRITE = "promotion.write"
     MEMBER_READ = "member.read"
@@ -72,8 +76,10 @@ _SEES_THE_SHOP = frozenset(
         Right.POINTS_READ,
         Right.CHECK_IN_READ,
         Right.MALL_READ,
+        Right.FLASH_READ,
         Right.COUPON_READ,
         Right.PROMOTION_READ,
+        Right.GROUP_READ,
     }
 )
 
@@ -107,9 +113,11 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
         Right.SHIPPING_WRITE,
         Right.POINTS_REWARD,
         Right.MALL_WRITE,
+        Right.FLASH_WRITE,
         Right.COUPON_WRITE,
         Right.COUPON_GRANT,
         Right.PROMOTION_WRITE,
+        Right.GROUP_WRITE,
         Right.CHECK_IN_PUBLISH,
         Right.REFERRAL_READ,
         Right.REFERRAL_PUBLISH,
