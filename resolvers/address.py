@@ -87,6 +87,12 @@ async def chosen(member_id: UUID, address_id: UUID) -> Address:
     return found
 
 
+async def default_id(member_id: UUID) -> UUID | None:
+    """The member's default address; None while there is no address."""
+    found = await Address.get_or_none(member_id=member_id, is_default=True)
+    return found.id if found else None
+
+
 @retried
 async def create(
     deps: Deps, *, member_id: UUID, wish: AddressWish, make_default: bool, idempotency_key: str

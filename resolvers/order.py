@@ -16,9 +16,10 @@ from loyalty.pricing import Quote
 from loyalty.promotion_hint import Hint
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
-from resolvers import coupon_hold, order_hold, order_quote, payment, pick_up_point, promotion_hold
+from resolvers import cart, coupon_hold, order_delivery, order_hold, order_quote, payment, promotion_hold
 from resolvers.deps import Deps
 from resolvers.exception_case import cause_gone, open_case
+from resolvers.order_delivery import NOWHERE, DeliveryWish
 from resolvers.order_price import NO_COUPONS, CouponWish, price_basket, read_basket, thaw, weigh_basket, what_more
 from resolvers.order_quote import asked_for
 from resolvers.order_row import note, owned, step
@@ -45,19 +46,32 @@ class Preview:
 
 
 async def preview(
-    deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine], points_wanted: int, coupons: CouponWish = NO_COUPONS
+    deps: Deps,
+    *,
+    member_id: UUID,
+    lines: Sequence[OrderLine],
+    points_wanted: int,
+    coupons: CouponWish = NO_COUPONS,
+    delivery: DeliveryWish | None = NOWHERE,
 ) -> Quote:
-    """What an order of these lines would cost now; nothing is kept.
+    """What an order of these lines would cost now; nothing is kept. ``delivery`` None: the goods alone.
 
     Raises: what ``place`` raises, but for the key.
     """
     now = deps.clock.now()
     basket = await read_basket(member_id, lines, now, zone=deps.zone)
-    return (await price_basket(basket, coupons, points_wanted, now)).quote
+    going = await order_delivery.read(deps, basket, delivery, now)
+    return (await price_basket(basket, coupons, points_wanted, now, ship=going.ship)).quote
 
 
 async def preview_with_hints(
-    deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine], points_wanted: int, coupons: CouponWish = NO_COUPONS
+    deps: Deps,
+    *,
+    member_id: UUID,
+    lines: Sequence[OrderLine],
+    points_wanted: int,
+    coupons: CouponWish = NO_COUPONS,
+    delivery: DeliveryWish = NOWHERE,
 ) -> Preview:
     """``preview``, and what more would save more.
 
@@ -65,7 +79,8 @@ async def preview_with_hints(
     """
     now = deps.clock.now()
     basket = await read_basket(member_id, lines, now, zone=deps.zone)
-    priced = await price_basket(basket, coupons, points_wanted, now)
+    going = await order_delivery.read(deps, basket, delivery, now)
+    priced = await price_basket(basket, coupons, points_wanted, now, ship=going.ship)
     return Preview(quote=priced.quote, hints=await what_more(basket, priced, now))
 
 
@@ -90,12 +105,14 @@ async def place(
     idempotency_key: str,
     coupons: CouponWish = NO_COUPONS,
     quote_id: UUID | None = None,
-    pick_up_point_id: UUID | None = None,
+    delivery: DeliveryWish = NOWHERE,
+    from_cart: bool = False,
 ) -> Order:
     """Place an order: its price is frozen, its coupons are reserved, its points and promotions held, its stock taken,
     until it is paid or closed.
 
-    An order with nothing to pay is paid at once. From a kept quote it has the quote's prices and promotions.
+    An order with nothing to pay is paid at once. From a kept quote it has the quote's prices and promotions. With
+    ``from_cart``, what was ordered leaves the member's cart.
 
     Raises:
         LineCountInvalid, QuantityInvalid, SkuNotOnSale, PurchaseLimitReached, OutOfStock: a line cannot be had.
@@ -105,16 +122,17 @@ async def place(
         PromotionGone: somebody else took the last of a promotion.
         QuoteNotFound, QuoteDiffers: the kept quote.
         OrderAmountTooLarge, AmountChanged: the amount is not what it may be or what the member agreed to.
-        PickUpPointNotFound: where it is to be picked up.
+        DeliveryUnclear, AddressNotFound, PickUpPointNotFound: where it is to go.
+        AddressRequired, RegionNotDelivered: goods that cannot be sent there.
         KeyInvalid, KeyReused: the idempotency key.
     """
     now = deps.clock.now()
-    asked = asked_for(lines, points_wanted, coupons)
+    asked = asked_for(lines, points_wanted, coupons, delivery)
     content = {**asked, "expected_fen": expected_fen, "remark": remark}
     if quote_id is not None:
         content["quote_id"] = str(quote_id)
-    if pick_up_point_id is not None:
-        content["pick_up_point_id"] = str(pick_up_point_id)
+    if from_cart:
+        content["from_cart"] = True
     async with transaction(member_id):
         before = await replayed(member_id, key=idempotency_key, operation="orderPlace", content=content)
         if before is not None:
@@ -124,7 +142,9 @@ async def place(
         basket = await read_basket(member_id, lines, now, zone=deps.zone)
         if kept is not None:
             basket = thaw(basket, kept.frozen)
-        quote = (await price_basket(basket, coupons, points_wanted, now)).quote
+        going = await order_delivery.read(deps, basket, delivery, now)
+        priced = await price_basket(basket, coupons, points_wanted, now, ship=going.ship)
+        quote = priced.quote
         rule.admit_amount(payable_fen=quote.payable_fen, expected_fen=expected_fen)
         order = await write_order(
             deps,
@@ -136,8 +156,9 @@ async def place(
             remark=remark,
             now=now,
         )
-        if pick_up_point_id is not None:
-            await pick_up_point.choose(order, pick_up_point_id)
+        await order_delivery.write(deps, order, going, priced.shipping, now)
+        if from_cart:
+            await cart.take_ordered(member_id, basket.lines, now)
         await coupon_hold.write(order, quote.coupons, now)
         await promotion_hold.write(order, quote.promotions, now)
         await remember(

@@ -1,20 +1,18 @@
 """How an order reaches the member: shipped to an address for a fee, picked up, or neither."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from loyalty.pick_up import admit_delivery
 from loyalty.promotion_choice import Promoted
-from loyalty.shipping import NOT_SHIPPED, ShippingQuote
-from loyalty.tier import TierLevel
-from loyalty.unit_price import PriceLine
+from loyalty.shipping import ShippingQuote
 from models.address import Address
 from models.engine import in_transaction
 from models.order import Order
 from resolvers import address, order_shipping, pick_up_point
 from resolvers.deps import Deps
+from resolvers.order_price import Basket, Ship
 from resolvers.order_shipping import Goods
 
 
@@ -36,38 +34,37 @@ NOWHERE = DeliveryWish()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Where an order goes, read for the one who orders."""
+    """Where an order goes, and how its shipping fee is found; ``ship`` None: there is none to be found."""
 
-    member_id: UUID
-    tier: TierLevel
     address: Address | None
     pick_up_point_id: UUID | None
+    ship: Ship | None
 
-    async def fee(self, deps: Deps, prices: Sequence[PriceLine], promoted: Promoted, now: datetime) -> ShippingQuote:
-        """What it costs to send these goods, once promotions have said what they cost.
 
-        Raises: AddressRequired, RegionNotDelivered.
-        """
-        if self.pick_up_point_id is not None:
-            return NOT_SHIPPED
+async def read(deps: Deps, basket: Basket, wish: DeliveryWish | None, now: datetime) -> Delivery:
+    """Where an order of this basket would go. ``wish`` None: that is not asked yet, and no fee is either.
+
+    Raises: DeliveryUnclear (both were named), AddressNotFound, PickUpPointNotFound; the fee, when it is asked for:
+        AddressRequired, RegionNotDelivered.
+    """
+    if wish is None:
+        return Delivery(address=None, pick_up_point_id=None, ship=None)
+    admit_delivery(to_address=wish.address_id is not None, to_point=wish.pick_up_point_id is not None)
+    if wish.pick_up_point_id is not None:
+        point = await pick_up_point.chosen(wish.pick_up_point_id)
+        return Delivery(address=None, pick_up_point_id=point.id, ship=None)
+    there = await address.chosen(basket.member_id, wish.address_id) if wish.address_id else None
+
+    async def ship(promoted: Promoted) -> ShippingQuote:
         goods = [
             Goods(sku_id=line.sku_id, quantity=line.quantity, goods_fen=after.payable_fen)
-            for line, after in zip(prices, promoted.lines, strict=True)
+            for line, after in zip(basket.prices, promoted.lines, strict=True)
         ]
         return await order_shipping.quote(
-            self.member_id, goods, address=self.address, tier=self.tier, now=now, zone=deps.zone
+            basket.member_id, goods, address=there, tier=basket.under.tier, now=now, zone=deps.zone
         )
 
-
-async def read(member_id: UUID, wish: DeliveryWish, *, tier: TierLevel) -> Delivery:
-    """Where an order of this member would go.
-
-    Raises: DeliveryUnclear (both were named), AddressNotFound, PickUpPointNotFound.
-    """
-    admit_delivery(to_address=wish.address_id is not None, to_point=wish.pick_up_point_id is not None)
-    there = await address.chosen(member_id, wish.address_id) if wish.address_id else None
-    point = await pick_up_point.chosen(wish.pick_up_point_id) if wish.pick_up_point_id else None
-    return Delivery(member_id=member_id, tier=tier, address=there, pick_up_point_id=point.id if point else None)
+    return Delivery(address=there, pick_up_point_id=None, ship=ship)
 
 
 async def write(deps: Deps, order: Order, delivery: Delivery, shipping: ShippingQuote | None, now: datetime) -> None:

@@ -15,13 +15,16 @@ from models.engine import changed, in_transaction, retried, rows, transaction
 from models.ids import new_id
 from models.order import Order
 from models.promotion import OrderQuote
-from resolvers import promotion_hold
+from resolvers import order_delivery, promotion_hold
 from resolvers.deps import Deps
+from resolvers.order_delivery import NOWHERE, DeliveryWish
 from resolvers.order_price import NO_COUPONS, CouponWish, freeze, price_basket, read_basket
 from resolvers.replay import remember, replayed
 
 
-def asked_for(lines: Sequence[OrderLine], points_wanted: int, coupons: CouponWish) -> dict[str, Any]:
+def asked_for(
+    lines: Sequence[OrderLine], points_wanted: int, coupons: CouponWish, delivery: DeliveryWish
+) -> dict[str, Any]:
     """What a price is asked for, as JSON; the order has to ask for the same."""
     content: dict[str, Any] = {
         "lines": [[str(line.sku_id), line.quantity] for line in lines],
@@ -29,7 +32,7 @@ def asked_for(lines: Sequence[OrderLine], points_wanted: int, coupons: CouponWis
     }
     if coupons != NO_COUPONS:
         content["coupons"] = "best" if coupons.best else sorted(str(one) for one in coupons.ids)
-    return content
+    return content | delivery.content()
 
 
 @retried
@@ -40,6 +43,7 @@ async def keep(
     lines: Sequence[OrderLine],
     points_wanted: int,
     coupons: CouponWish = NO_COUPONS,
+    delivery: DeliveryWish = NOWHERE,
     idempotency_key: str,
 ) -> OrderQuote:
     """Keep the price that an order of these lines has now, and hold its promotions, for ``deps.quote_window``.
@@ -49,7 +53,7 @@ async def keep(
     Raises: what ``resolvers.order.place`` raises for lines, coupons, points and the key; PromotionGone.
     """
     now = deps.clock.now()
-    content = asked_for(lines, points_wanted, coupons)
+    content = asked_for(lines, points_wanted, coupons, delivery)
     key, operation = idempotency_key, "orderQuoteKeep"
     async with transaction(member_id):
         before = await replayed(member_id, key=key, operation=operation, content=content)
@@ -57,7 +61,8 @@ async def keep(
             return await OrderQuote.get(id=UUID(before["quote_id"]))
         await _give_up_earlier(member_id, now)
         basket = await read_basket(member_id, lines, now, zone=deps.zone)
-        priced = await price_basket(basket, coupons, points_wanted, now)
+        going = await order_delivery.read(deps, basket, delivery, now)
+        priced = await price_basket(basket, coupons, points_wanted, now, ship=going.ship)
         kept = await OrderQuote.create(
             id=new_id(now),
             member_id=member_id,

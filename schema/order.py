@@ -1,5 +1,6 @@
 """Orders in both schemas: what they cost, how they stand, what became of them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,27 +10,33 @@ import strawberry
 from loyalty import coupon as coupon_rule
 from loyalty import order as rule
 from loyalty import points as points_rule
+from loyalty import shipping as shipping_rule
 from loyalty.fulfilment import FulfilmentState
 from loyalty.order import OrderKind, OrderState
 from loyalty.order import OrderLine as OrderLineWish
 from loyalty.pricing import Quote
+from loyalty.promotion_hint import Hint
 from loyalty.unit_price import PriceSource, PriceStep
 from models.order import Order as OrderRow
 from models.order import OrderLine as OrderLineRow
 from models.points_mall import MallExchange as MallExchangeRow
-from resolvers import mall_exchange, parcel, pick_up_point
+from resolvers import after_sale_view, mall_exchange, order_shipping, parcel, pick_up_point
 from resolvers import order as verbs
 from resolvers import order_view as views
 from resolvers import payment as payment_verbs
+from resolvers.order_delivery import DeliveryWish
 from resolvers.order_price import CouponWish
 from schema.address import ShippingAddress, address_of_order
 from schema.context import Info
 from schema.enums import describe
 from schema.order_event import OrderEvent
+from schema.order_preview import OrderHint, QuotedLine
+from schema.order_shipping import OrderShipping
 from schema.paging import After, Connection, First, connection, page
 from schema.parcel import Parcel
 from schema.permissions import ForMembers, require_member
 from schema.pick_up_point import PickUpPoint
+from schema.refund_effect import OrderRefund
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
 from schema.scalars import Fen, IdempotencyKey, Points
 
@@ -90,8 +97,10 @@ class PriceExplanation:
     step: PriceStep = strawberry.field(description="Which step.")
     amount: Fen = strawberry.field(description="What it adds (goods, shipping) or takes off (negative), in fen.")
     code: str | None = strawberry.field(
-        description="The code of the activity, the tier or the coupon's template; of free shipping, its reason."
+        description="The code of the activity, the tier, the promotion or the coupon's template; of a waived shipping "
+        "fee, what waived it."
     )
+    title: str | None = strawberry.field(description="The promotion's title; null for other steps.")
 
 
 @strawberry.type(description="One SKU or mall item of an order, with names and prices as they were when it was placed.")
@@ -104,6 +113,12 @@ class OrderLine:
     sku_title: str = strawberry.field(description="The SKU's title; empty where there is no SKU.")
     quantity: int = strawberry.field(description="How many pieces, 1 to 999.")
     shipped_count: int = strawberry.field(description="How many of them are sent, in parcels that stand.")
+    refunded_count: int = strawberry.field(description="How many have gone back.")
+    refunding_count: int = strawberry.field(description="How many are on their way back.")
+    claimed_count: int = strawberry.field(description="How many stand in open after-sale requests.")
+    no_reason_return: bool = strawberry.field(
+        description="Whether they may be returned within seven days without a reason."
+    )
     list_price: Fen = strawberry.field(description="List price of one piece, in fen.")
     unit_price: Fen = strawberry.field(description="Price of one piece after member price or tier discount, in fen.")
     goods: Fen = strawberry.field(description="List price times quantity, in fen.")
@@ -124,6 +139,10 @@ class OrderLine:
             sku_title=row.sku_title,
             quantity=row.quantity,
             shipped_count=row.shipped_count,
+            refunded_count=row.refunded_count,
+            refunding_count=row.refunding_count,
+            claimed_count=row.claimed_count,
+            no_reason_return=row.no_reason_return,
             list_price=Fen(row.list_price_fen),
             unit_price=Fen(row.unit_price_fen),
             goods=Fen(row.goods_fen),
@@ -177,6 +196,8 @@ class Order:
     paid_at: datetime | None = strawberry.field(description="When the payment was booked.")
     closed_at: datetime | None = strawberry.field(description="When it was closed.")
     refunded_at: datetime | None = strawberry.field(description="When everything had gone back.")
+    refunded: Fen = strawberry.field(description="The money that has gone back, in fen.")
+    refunding: Fen = strawberry.field(description="The money on its way back, in fen.")
     fulfilment: FulfilmentState = strawberry.field(description="How far its goods have come.")
     pick_up_ready_at: datetime | None = strawberry.field(description="When the goods were ready to be picked up.")
     receive_by: datetime | None = strawberry.field(
@@ -200,6 +221,11 @@ class Order:
         found = await info.context.loaders.load(mall_exchange.by_orders, self.id)
         return MallExchange.from_row(*found) if found else None
 
+    @strawberry.field(description="How its shipping fee came about; null if none of its goods has a shipping template.")
+    async def shipping_detail(self, info: Info) -> OrderShipping | None:
+        found = await info.context.loaders.load(order_shipping.of_orders, self.id)
+        return OrderShipping.from_row(found) if found else None
+
     @strawberry.field(
         description="Where it is shipped to, as it was when it was placed; null if it is not shipped. Masked for "
         "operators."
@@ -218,6 +244,11 @@ class Order:
             return None
         found = await info.context.loaders.load(pick_up_point.by_ids, self.pick_up_point_id)
         return PickUpPoint.from_row(found) if found else None
+
+    @strawberry.field(description="Its refunds in parts, oldest first.")
+    async def refund_parts(self, info: Info) -> list[OrderRefund]:
+        found = await info.context.loaders.load(after_sale_view.parts_by_order, self.id)
+        return [OrderRefund.from_row(row) for row in found or ()]
 
     @strawberry.field(description="Everything that happened to it, oldest first.")
     async def timeline(self, info: Info) -> list[OrderEvent]:
@@ -251,13 +282,20 @@ def order_fields(row: OrderRow) -> dict[str, Any]:
         "paid_at": row.paid_at,
         "closed_at": row.closed_at,
         "refunded_at": row.refunded_at,
+        "refunded": Fen(row.refunded_fen),
+        "refunding": Fen(row.refunding_fen),
         "fulfilment": FulfilmentState(row.fulfilment_state),
         "pick_up_ready_at": row.pick_up_ready_at,
         "receive_by": row.receive_due_at,
         "completed_at": row.completed_at,
         "pick_up_point_id": row.pick_up_point_id,
         "explain": [
-            PriceExplanation(step=PriceStep(step["step"]), amount=Fen(step["amount_fen"]), code=step["code"])
+            PriceExplanation(
+                step=PriceStep(step["step"]),
+                amount=Fen(step["amount_fen"]),
+                code=step["code"],
+                title=step.get("title"),
+            )
             for step in row.explain
         ],
     }
@@ -283,9 +321,11 @@ class OrderQuote:
     points_most: Points = strawberry.field(description="The most points this order takes from this member.")
     payable: Fen = strawberry.field(description="The money to pay, in fen; send it as `expectedPayable`.")
     explain: list[PriceExplanation] = strawberry.field(description="How the price came about; it adds up to payable.")
+    lines: list[QuotedLine] = strawberry.field(description="Its lines, 1 to 50, lines of one SKU merged.")
+    hints: list[OrderHint] = strawberry.field(description="What more would save more, the nearest first.")
 
     @classmethod
-    def from_quote(cls, quote: Quote) -> "OrderQuote":
+    def from_quote(cls, quote: Quote, hints: Sequence[Hint] = ()) -> "OrderQuote":
         return cls(
             goods=Fen(quote.goods_fen),
             discount=Fen(quote.discount_fen),
@@ -299,8 +339,11 @@ class OrderQuote:
             points_most=Points(quote.points_most),
             payable=Fen(quote.payable_fen),
             explain=[
-                PriceExplanation(step=step.step, amount=Fen(step.amount_fen), code=step.code) for step in quote.explain
+                PriceExplanation(step=step.step, amount=Fen(step.amount_fen), code=step.code, title=step.title)
+                for step in quote.explain
             ],
+            lines=[QuotedLine.from_rule(line) for line in quote.lines],
+            hints=[OrderHint.from_rule(hint) for hint in hints],
         )
 
 
@@ -327,7 +370,23 @@ class OrderPlaceInput:
     expected_payable: Fen | None = strawberry.field(
         default=None, description="What the member saw and agreed to, in fen; another price is refused."
     )
+    address_id: UUID | None = strawberry.field(
+        default=None,
+        description="The address in the member's book that it is shipped to. Goods with a shipping template need one, "
+        "or a pick-up point.",
+    )
+    pick_up_point_id: UUID | None = strawberry.field(
+        default=None, description="The pick-up point where the member fetches it 自提; null to have it shipped."
+    )
+    from_cart: bool = strawberry.field(
+        default=False, description="Whether what is ordered leaves the cart; other pieces of a line stay in it."
+    )
     remark: str = strawberry.field(default="", description=f"For the shop, up to {rule.MAX_REMARK} characters.")
+    quote_id: UUID | None = strawberry.field(
+        default=None,
+        description="A kept price of `orderQuoteKeep` for the same lines, coupons, points and delivery; null: what "
+        "it costs now.",
+    )
 
 
 @refusal_type(rule.OutOfStock)
@@ -355,6 +414,16 @@ class SkuNotOnSaleRefusal(Refusal):
     """Not on the shelf."""
 
     sku_id: UUID = strawberry.field(description="The SKU.")
+
+
+@refusal_type(shipping_rule.RegionNotDelivered)
+@strawberry.type(
+    name="RegionNotDelivered", description="A line is not delivered to the address. Code `REGION_NOT_DELIVERED`."
+)
+class RegionNotDeliveredRefusal(Refusal):
+    """Which line."""
+
+    sku_id: UUID = strawberry.field(description="The SKU of the line.")
 
 
 @refusal_type(rule.AmountChanged)
@@ -447,6 +516,7 @@ OrderPlaceResult = Annotated[
     | OutOfStockRefusal
     | PurchaseLimitRefusal
     | SkuNotOnSaleRefusal
+    | RegionNotDeliveredRefusal
     | AmountChangedRefusal
     | CouponNotUsableRefusal
     | CouponsNotCombinableRefusal
@@ -460,6 +530,7 @@ OrderPreviewResult = Annotated[
     | OutOfStockRefusal
     | PurchaseLimitRefusal
     | SkuNotOnSaleRefusal
+    | RegionNotDeliveredRefusal
     | CouponNotUsableRefusal
     | CouponsNotCombinableRefusal
     | PointsShortRefusal
@@ -493,7 +564,12 @@ def wishes(lines: list[OrderLineInput]) -> list[OrderLineWish]:
     return [OrderLineWish(sku_id=line.sku_id, quantity=line.quantity) for line in lines]
 
 
-def _coupons(input: OrderPlaceInput) -> CouponWish:
+def delivery_wish(input: OrderPlaceInput) -> DeliveryWish:
+    return DeliveryWish(address_id=input.address_id, pick_up_point_id=input.pick_up_point_id)
+
+
+def coupon_wish(input: OrderPlaceInput) -> CouponWish:
+    """The coupons as the verbs take them."""
     return CouponWish(ids=tuple(input.coupon_ids), best=input.best_coupons)
 
 
@@ -529,14 +605,15 @@ class ShopQuery:
     async def order_preview(
         self, info: Info, input: Annotated[OrderPlaceInput, strawberry.argument(description="What to order.")]
     ) -> OrderPreviewResult:
-        quote = await verbs.preview(
+        found = await verbs.preview_with_hints(
             info.context.deps,
             member_id=require_member(info),
             lines=wishes(input.lines),
             points_wanted=input.points,
-            coupons=_coupons(input),
+            coupons=coupon_wish(input),
+            delivery=delivery_wish(input),
         )
-        return OrderQuote.from_quote(quote)
+        return OrderQuote.from_quote(found.quote, found.hints)
 
 
 @strawberry.type
@@ -562,7 +639,10 @@ class ShopMutation:
             expected_fen=input.expected_payable,
             remark=input.remark,
             idempotency_key=idempotency_key,
-            coupons=_coupons(input),
+            coupons=coupon_wish(input),
+            delivery=delivery_wish(input),
+            from_cart=input.from_cart,
+            quote_id=input.quote_id,
         )
         return OrderPlaced(order=Order.from_row(order))
 

@@ -11,6 +11,7 @@ from models.member import Member
 from models.order import Order
 from resolvers import order, payment
 from resolvers.deps import Deps
+from resolvers.order_delivery import DeliveryWish
 from tests.doors import Door, bearer, make_member, make_operator
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -102,7 +103,7 @@ async def paid_order(
         expected_fen=None,
         remark="",
         idempotency_key=new_secret(12),
-        pick_up_point_id=pick_up_point_id,
+        delivery=DeliveryWish(pick_up_point_id=pick_up_point_id),
     )
     await pay(deps, wechat, placed)
     lines = await rows("SELECT id FROM order_line WHERE order_id = $1 ORDER BY position", [placed.id])
