@@ -262,8 +262,8 @@ class PromotionTerms:
             return True
         return day.isoweekday() in self.weekdays or day.day in self.month_days or day in self.dates
 
-    def is_for(self, *, tier_code: str, newcomer: bool) -> bool:
-        """Whether a member of this tier may have it."""
+    def is_for(self, *, tier_code: str | None, newcomer: bool) -> bool:
+        """Whether a member of this tier may have it; a visitor is of no tier."""
         return (not self.tier_codes or tier_code in self.tier_codes) and (newcomer or not self.newcomers_only)
 
 
@@ -403,6 +403,7 @@ class OfferedPromotion:
     title: str
     priority: int = 0
     terms: PromotionTerms
+    closes_at: datetime | None = None
     uses_left: int | None = None
     budget_left_fen: int | None = None
 

@@ -26,6 +26,7 @@ from schema.context import Info
 from schema.enums import describe
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForEveryone, Needs
+from schema.promotion import PriceNow, price_now
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 from schema.sku import OperatorSku, Sku, SkuInput, your_price
@@ -117,6 +118,12 @@ class Product:
     async def your_price_from(self, info: Info) -> Fen | None:
         """Out of the same load as the SKUs."""
         return min([await your_price(info, sku) for sku in await _skus_on_sale(info, self.id)], default=None)
+
+    @strawberry.field(description="The lowest `priceNow` of its visible SKUs; null if none is left on sale.")
+    async def price_now_from(self, info: Info) -> PriceNow | None:
+        """Out of the same load as the SKUs."""
+        found = [await price_now(info, sku.id) for sku in await _skus_on_sale(info, self.id)]
+        return min(found, key=lambda one: one.price, default=None)
 
     @classmethod
     def from_row(cls, row: ProductRow) -> "Product":

@@ -22,6 +22,7 @@ from schema.catalogue import (
 )
 from schema.context import Info
 from schema.permissions import Needs
+from schema.promotion import PriceNow, price_now
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 
@@ -57,6 +58,14 @@ class Sku:
     async def your_price(self, info: Info) -> Fen:
         """The tier is loaded once for all the SKUs of the answer."""
         return await your_price(info, self)
+
+    @strawberry.field(
+        description="What one piece costs the one who asks now, with the promotions of single pieces, and which "
+        "promotion that is. What takes several pieces or the whole order is not counted in."
+    )
+    async def price_now(self, info: Info) -> PriceNow:
+        """Loaded for all the SKUs of the answer at once."""
+        return await price_now(info, self.id)
 
     @strawberry.field(
         description="What may stand struck through beside `price`, in fen: the lowest price of the 7 days before it; "

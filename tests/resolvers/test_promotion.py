@@ -1,0 +1,351 @@
+"""Promotions verb by verb: what orders take, hold and give back, and kept prices. The books hold after each test."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from loyalty.idempotency import KeyReused
+from loyalty.order import OrderLine, OrderState, OutOfStock
+from loyalty.order_quote import QuoteDiffers, QuoteNotFound
+from loyalty.pricing import Quote
+from loyalty.programme import ProgrammeInvalid
+from loyalty.promotion import PromotionCodeTaken, PromotionNotFound, PromotionStateRefused
+from models.engine import rows
+from models.ids import new_id, new_secret
+from models.operator import AuditRow
+from models.order import Order
+from models.order import OrderLine as OrderLineRow
+from models.promotion import OrderPromotion, OrderQuote, Promotion, PromotionHold, PromotionVersion
+from resolvers import order, order_quote, payment, promotion, refund, sku
+from resolvers.clock import SetClock
+from resolvers.deps import Deps
+from resolvers.order_price import CouponWish
+from resolvers.verify import verify
+from tests.coupons import claimed
+from tests.doors import make_member, make_operator
+from tests.promotions import new_promotion, run_promotion, stop_promotion, used
+from tests.sandbox_server import SandboxControl
+from tests.shelf import put_on_shelf
+from tests.store_server import reachable
+
+STEP = {"kind": "amount_off", "steps": [{"threshold_fen": 10_000, "off_fen": 1_500}]}
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def books_hold(deps: Deps) -> AsyncIterator[None]:
+    """Every invariant, after every test; and nothing runs on."""
+    yield
+    assert {found.invariant.name: found.offenders for found in await verify() if found.offenders} == {}
+    for one in await Promotion.filter(state="published"):
+        await stop_promotion(deps, one)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_store(deps: Deps) -> AsyncIterator[Deps]:
+    """A store that WeChat can reach."""
+    async with reachable(deps) as reached:
+        yield reached
+
+
+def wanted(sku_id: UUID, quantity: int = 1) -> list[OrderLine]:
+    return [OrderLine(sku_id=sku_id, quantity=quantity)]
+
+
+async def place(deps: Deps, member_id: UUID, sku_id: UUID, quantity: int = 1, **more: Any) -> Order:
+    fields = {"points_wanted": 0, "expected_fen": None, "remark": "", "idempotency_key": new_secret(12), **more}
+    return await order.place(deps, member_id=member_id, lines=wanted(sku_id, quantity), **fields)
+
+
+async def preview(deps: Deps, member_id: UUID, sku_id: UUID, quantity: int = 1, **more: Any) -> Quote:
+    return await order.preview(deps, member_id=member_id, lines=wanted(sku_id, quantity), points_wanted=0, **more)
+
+
+async def keep(deps: Deps, member_id: UUID, sku_id: UUID, quantity: int = 1, **more: Any) -> OrderQuote:
+    fields = {"points_wanted": 0, "idempotency_key": new_secret(12), **more}
+    return await order_quote.keep(deps, member_id=member_id, lines=wanted(sku_id, quantity), **fields)
+
+
+async def pay(deps: Deps, wechat: SandboxControl, one: Order) -> None:
+    await wechat.request_payment(await payment.pay(deps, member_id=one.member_id, order_id=one.id))
+    await wechat.settle()
+
+
+async def held(one: Order) -> list[str]:
+    return [row.state for row in await PromotionHold.filter(order_id=one.id).order_by("id")]
+
+
+async def test_an_order_holds_its_promotions_spends_them_and_gives_them_back(
+    open_store: Deps, wechat: SandboxControl
+) -> None:
+    member_id = (await make_member(open_store, openid=await wechat.openid())).id
+    sku_id = await put_on_shelf(open_store, price_fen=6_000)
+    tenth = await run_promotion(open_store, sku_id, total_limit=10, title="九折")
+    step = await run_promotion(open_store, sku_id, **STEP, budget_fen=10_000, title="满减")
+    one = await place(open_store, member_id, sku_id, 2, expected_fen=9_300)
+    assert (one.goods_fen, one.discount_fen, one.promotion_fen, one.payable_fen) == (12_000, 1_200, 1_500, 9_300)
+    line = await OrderLineRow.get(order_id=one.id)
+    assert (line.unit_price_fen, line.discount_fen, line.promotion_fen) == (5_400, 1_200, 1_500)
+    assert [(step["step"], step["amount_fen"], step["title"]) for step in one.explain] == [
+        ("list", 12_000, None),
+        ("discount", -1_200, "九折"),
+        ("amount_off", -1_500, "满减"),
+    ]
+    taken = {row.promotion_id: (row.uses, row.discount_fen) for row in await OrderPromotion.filter(order_id=one.id)}
+    assert taken == {tenth.id: (2, 1_200), step.id: (1, 1_500)}
+    assert (await used(tenth), await used(step)) == ((2, 1_200), (1, 1_500))
+    assert await held(one) == ["pending", "pending"]
+    await pay(open_store, wechat, one)
+    assert (await Order.get(id=one.id)).state == OrderState.PAID
+    assert await held(one) == ["posted", "posted"]
+    boss = await make_operator(open_store)
+    await refund.refund_order(
+        open_store, operator_id=boss.id, order_id=one.id, reason="不想要了", idempotency_key=new_secret(12)
+    )
+    await wechat.settle()
+    assert (await Order.get(id=one.id)).state == OrderState.REFUNDED
+    assert await held(one) == ["returned", "returned"]
+    assert (await used(tenth), await used(step)) == ((0, 0), (0, 0))
+
+
+async def test_closing_an_order_frees_its_promotions(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=1)
+    one = await place(deps, member.id, sku_id)
+    assert one.payable_fen == 9_000
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 10_000
+    await order.cancel(deps, member_id=member.id, order_id=one.id)
+    assert (await held(one), await used(tenth)) == (["released"], (0, 0))
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 9_000
+
+
+async def test_a_member_limit_counts_pieces_of_open_orders(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps)
+    await run_promotion(deps, sku_id, member_limit=3)
+    await place(deps, member.id, sku_id, 2)
+    quote = await preview(deps, member.id, sku_id, 2)
+    assert (quote.discount_fen, quote.payable_fen) == (1_000, 19_000)
+    assert [(one.uses, one.discount_fen) for one in quote.promotions] == [(1, 1_000)]
+    other = await make_member(deps)
+    assert (await preview(deps, other.id, sku_id, 2)).payable_fen == 18_000
+
+
+async def test_a_newcomer_price_is_for_those_who_never_paid(open_store: Deps, wechat: SandboxControl) -> None:
+    member_id = (await make_member(open_store, openid=await wechat.openid())).id
+    sku_id = await put_on_shelf(open_store, price_fen=10_000)
+    await run_promotion(open_store, sku_id, kind="newcomer", price_fen=100, member_limit=2)
+    one = await place(open_store, member_id, sku_id)
+    assert one.payable_fen == 100
+    assert (await preview(open_store, member_id, sku_id)).payable_fen == 100
+    await pay(open_store, wechat, one)
+    assert (await preview(open_store, member_id, sku_id)).payable_fen == 10_000
+
+
+async def test_promotions_run_in_their_window_for_their_tiers_on_their_days(deps: Deps, clock: SetClock) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps)
+    now = clock.now()
+    await run_promotion(deps, sku_id, opens_at=now + timedelta(hours=1), closes_at=now + timedelta(hours=2))
+    await run_promotion(deps, sku_id, discount_bp=5_000, tier_codes=["nobody_has_it"])
+    await run_promotion(deps, sku_id, kind="member_day", discount_bp=2_000, weekdays=[6])
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 10_000
+    clock.advance(timedelta(hours=1))
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 9_000
+    clock.advance(timedelta(hours=1))
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 10_000
+    # 16:00 in UTC is the midnight of the shop: Saturday begins.
+    clock.at = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 8_000
+
+
+async def test_an_order_with_coupons_is_priced_in_both_ways(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=10_000)
+    await run_promotion(deps, sku_id, discount_bp=1_000, combines=["points"])
+    small, large = [await claimed(deps, member.id, amount_fen=fen) for fen in (500, 3_000)]
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 9_000
+    with_large = await preview(deps, member.id, sku_id, coupons=CouponWish(ids=(large.id,)))
+    assert (with_large.discount_fen, with_large.coupon_fen, with_large.payable_fen) == (0, 3_000, 7_000)
+    with_small = await preview(deps, member.id, sku_id, coupons=CouponWish(ids=(small.id,)))
+    assert (with_small.discount_fen, with_small.coupon_fen, with_small.payable_fen) == (0, 500, 9_500)
+    best = await preview(deps, member.id, sku_id, coupons=CouponWish(best=True))
+    assert best.payable_fen == 7_000
+
+
+async def test_hints_name_what_is_missing(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=4_000)
+    await run_promotion(deps, sku_id, **STEP)
+    await claimed(deps, member.id, amount_fen=700, threshold_fen=9_000)
+    found = await order.preview_with_hints(deps, member_id=member.id, lines=wanted(sku_id), points_wanted=0)
+    assert [(hint.kind.value, hint.missing_fen, hint.saves_fen) for hint in found.hints] == [
+        ("coupon", 5_000, 700),
+        ("promotion", 6_000, 1_500),
+    ]
+
+
+async def test_the_last_use_is_gone_once_somebody_has_it(deps: Deps) -> None:
+    member, other = await make_member(deps), await make_member(deps)
+    sku_id = await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=1)
+    one = await place(deps, member.id, sku_id)
+    later = await place(deps, other.id, sku_id)
+    assert (one.payable_fen, later.payable_fen) == (9_000, 10_000)
+    assert await used(tenth) == (1, 1_000)
+
+
+# Kept quotes
+
+
+async def test_a_kept_price_outlives_the_promotion_and_a_rise(deps: Deps, clock: SetClock) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=5)
+    kept = await keep(deps, member.id, sku_id, 2)
+    assert (kept.payable_fen, kept.expires_at) == (18_000, clock.now() + timedelta(minutes=10))
+    assert await used(tenth) == (2, 2_000)
+    await stop_promotion(deps, tenth)
+    boss = await make_operator(deps)
+    await sku.update(
+        deps, operator_id=boss.id, sku_id=sku_id, changes={"price_fen": 15_000}, idempotency_key=new_secret(12)
+    )
+    assert (await preview(deps, member.id, sku_id, 2)).payable_fen == 30_000
+    clock.advance(timedelta(minutes=10) - timedelta(microseconds=1))
+    one = await place(deps, member.id, sku_id, 2, quote_id=kept.id, expected_fen=18_000)
+    assert (one.goods_fen, one.discount_fen, one.payable_fen) == (20_000, 2_000, 18_000)
+    assert (await held(one), await used(tenth)) == (["pending"], (2, 2_000))
+    assert (await OrderQuote.get(id=kept.id)).state == "posted"
+    with pytest.raises(QuoteNotFound):
+        await place(deps, member.id, sku_id, 2, quote_id=kept.id)
+    await order.cancel(deps, member_id=member.id, order_id=one.id)
+    assert await used(tenth) == (0, 0)
+
+
+async def test_a_kept_price_ends_by_the_clock_alone(deps: Deps, clock: SetClock) -> None:
+    member, other = await make_member(deps), await make_member(deps)
+    sku_id = await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=1)
+    kept = await keep(deps, member.id, sku_id)
+    assert (await preview(deps, other.id, sku_id)).payable_fen == 10_000
+    clock.advance(timedelta(minutes=10))
+    with pytest.raises(QuoteNotFound):
+        await place(deps, member.id, sku_id, quote_id=kept.id)
+    one = await place(deps, other.id, sku_id)
+    assert (one.payable_fen, await used(tenth)) == (9_000, (1, 1_000))
+    states = await rows("SELECT state FROM promotion_hold WHERE quote_id = $1", [kept.id])
+    assert [row["state"] for row in states] == ["expired"]
+
+
+async def test_a_kept_price_is_for_what_it_was_asked_for_and_for_its_member(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps, stock_left=3)
+    kept = await keep(deps, member.id, sku_id, 2)
+    with pytest.raises(QuoteDiffers):
+        await place(deps, member.id, sku_id, 1, quote_id=kept.id)
+    with pytest.raises(QuoteNotFound):
+        await place(deps, (await make_member(deps)).id, sku_id, 2, quote_id=kept.id)
+    with pytest.raises(QuoteNotFound):
+        await place(deps, member.id, sku_id, 2, quote_id=new_id(deps.clock.now()))
+    await place(deps, (await make_member(deps)).id, sku_id, 2)
+    with pytest.raises(OutOfStock):
+        await place(deps, member.id, sku_id, 2, quote_id=kept.id)
+    assert (await OrderQuote.get(id=kept.id)).state == "pending"
+
+
+async def test_a_new_kept_price_gives_the_earlier_one_up(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=3)
+    key = new_secret(12)
+    first = await keep(deps, member.id, sku_id, 3, idempotency_key=key)
+    assert (await keep(deps, member.id, sku_id, 3, idempotency_key=key)).id == first.id
+    second = await keep(deps, member.id, sku_id, 2)
+    assert (second.payable_fen, await used(tenth)) == (18_000, (2, 2_000))
+    assert (await OrderQuote.get(id=first.id)).state == "released"
+    with pytest.raises(KeyReused):
+        await keep(deps, member.id, sku_id, 1, idempotency_key=key)
+
+
+# What operators do
+
+
+async def test_a_promotion_is_made_changed_published_and_stopped(deps: Deps) -> None:
+    boss, sku_id = await make_operator(deps), await put_on_shelf(deps)
+    key = new_secret(12)
+    made = await promotion.create(
+        deps, operator_id=boss.id, promotion=new_promotion((sku_id,), code="autumn_tea"), idempotency_key=key
+    )
+    again = await promotion.create(
+        deps, operator_id=boss.id, promotion=new_promotion((sku_id,), code="autumn_tea"), idempotency_key=key
+    )
+    assert (again.id, made.state, made.version) == (made.id, "draft", 1)
+    with pytest.raises(PromotionCodeTaken):
+        await promotion.create(
+            deps,
+            operator_id=boss.id,
+            promotion=new_promotion((sku_id,), code="autumn_tea"),
+            idempotency_key=new_secret(12),
+        )
+    changed = await promotion.change(
+        deps,
+        operator_id=boss.id,
+        promotion_id=made.id,
+        changes={"terms": {"discount_bp": 2_000}, "quota": {"total_limit": 7}, "priority": 3},
+        idempotency_key=new_secret(12),
+    )
+    assert (changed.version, changed.priority) == (2, 3)
+    versions = await PromotionVersion.filter(promotion_id=made.id).order_by("version")
+    assert [row.definition["discount_bp"] for row in versions] == [1_000, 2_000]
+    for changes, field in (({"priority": -1}, "priority"), ({"terms": {"kind": "newcomer"}}, "discount_bp")):
+        with pytest.raises(ProgrammeInvalid) as refused:
+            await promotion.change(
+                deps,
+                operator_id=boss.id,
+                promotion_id=made.id,
+                changes=changes,  # type: ignore[arg-type]
+                idempotency_key=new_secret(12),
+            )
+        assert refused.value.data["field"] == field
+    for verb in (promotion.publish, promotion.publish, promotion.stop, promotion.stop):
+        turned = await verb(deps, operator_id=boss.id, promotion_id=made.id, idempotency_key=new_secret(12))
+    assert turned.state == "stopped"
+    with pytest.raises(PromotionStateRefused):
+        await promotion.publish(deps, operator_id=boss.id, promotion_id=made.id, idempotency_key=new_secret(12))
+    with pytest.raises(PromotionNotFound):
+        await promotion.stop(
+            deps, operator_id=boss.id, promotion_id=new_id(deps.clock.now()), idempotency_key=new_secret(12)
+        )
+    deeds = await AuditRow.filter(subject_id=str(made.id)).order_by("id")
+    assert [row.action for row in deeds] == [
+        "promotion.create",
+        "promotion.change",
+        "promotion.publish",
+        "promotion.stop",
+    ]
+
+
+async def test_an_order_keeps_the_version_it_was_priced_with(deps: Deps) -> None:
+    boss, member, sku_id = await make_operator(deps), await make_member(deps), await put_on_shelf(deps)
+    made = await run_promotion(deps, sku_id)
+    one = await place(deps, member.id, sku_id)
+    await promotion.change(
+        deps,
+        operator_id=boss.id,
+        promotion_id=made.id,
+        changes={"terms": {"discount_bp": 3_000}},
+        idempotency_key=new_secret(12),
+    )
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 7_000
+    version = await PromotionVersion.get(id=(await OrderPromotion.get(order_id=one.id)).version_id)
+    assert (version.version, (await Order.get(id=one.id)).payable_fen) == (1, 9_000)
+
+
+async def test_a_quota_set_below_what_was_used_gives_nothing_more(deps: Deps) -> None:
+    boss, member, sku_id = await make_operator(deps), await make_member(deps), await put_on_shelf(deps)
+    made = await run_promotion(deps, sku_id)
+    await place(deps, member.id, sku_id, 2)
+    await promotion.change(
+        deps,
+        operator_id=boss.id,
+        promotion_id=made.id,
+        changes={"quota": {"total_limit": 1}},
+        idempotency_key=new_secret(12),
+    )
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 10_000
