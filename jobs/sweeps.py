@@ -8,11 +8,14 @@ from jobs.flash_sweeps import FLASH_SWEEPS
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
 from resolvers import (
+    after_sale,
     birthday,
     coupon_expiry,
     coupon_gift,
     coupon_grant,
     fulfilment,
+    group_team,
+    newcomer_pack,
     notice,
     order,
     order_hold_watch,
@@ -72,6 +75,10 @@ async def _expire_coupons(deps: Deps, member_id: UUID) -> None:
     await coupon_expiry.expire(deps, member_id=member_id)
 
 
+async def _give_pack(deps: Deps, member_id: UUID) -> None:
+    await newcomer_pack.give(deps, member_id=member_id)
+
+
 async def _return_gift(deps: Deps, due: tuple[UUID, UUID]) -> None:
     gift_id, giver_id = due
     await coupon_gift.expire(deps, gift_id=gift_id, giver_id=giver_id)
@@ -101,9 +108,22 @@ async def _reconcile(deps: Deps, day: date) -> None:
     await reconciliation.reconcile(deps, day=day)
 
 
+async def _end_team(deps: Deps, team_id: UUID) -> None:
+    await group_team.end_team(deps, team_id=team_id)
+
+
+async def _see_to_seat(deps: Deps, due: tuple[UUID, UUID]) -> None:
+    seat_id, member_id = due
+    await group_team.see_to(deps, seat_id=seat_id, member_id=member_id)
+
+
 async def _receive(deps: Deps, due: tuple[UUID, UUID]) -> None:
     order_id, member_id = due
     await fulfilment.receive_by_time(deps, order_id=order_id, member_id=member_id)
+
+
+async def _carry_on(deps: Deps, after_sale_id: UUID) -> None:
+    await after_sale.carry_on(deps, after_sale_id=after_sale_id)
 
 
 async def _tell_shipping(deps: Deps, upload_id: UUID) -> None:
@@ -118,11 +138,15 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll, leases=True),
     Sweep(name="send_refunds", every_s=5, due=refund.claim_due, do=_refund, leases=True),
+    Sweep(name="carry_on_after_sales", every_s=5, due=after_sale.claim_due, do=_carry_on, leases=True),
+    Sweep(name="end_teams", every_s=5, due=group_team.teams_due, do=_end_team),
+    Sweep(name="see_to_seats", every_s=5, due=group_team.claim_seats, do=_see_to_seat, leases=True),
     Sweep(name="receive_orders", every_s=60, due=fulfilment.due_receipts, do=_receive),
     Sweep(name="tell_shipping", every_s=5, due=shipping_upload.claim_due, do=_tell_shipping, leases=True),
     Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice, leases=True),
     Sweep(name="expire_points", every_s=60, due=points_expiry.ended, do=_expire),
     Sweep(name="expire_coupons", every_s=60, due=coupon_expiry.ended, do=_expire_coupons),
+    Sweep(name="give_newcomer_packs", every_s=2, due=newcomer_pack.due, do=_give_pack),
     Sweep(name="return_coupon_gifts", every_s=5, due=coupon_gift.ended, do=_return_gift),
     Sweep(name="advance_coupon_grants", every_s=2, due=coupon_grant.claim_due, do=_advance_grant, leases=True),
     Sweep(name="tell_of_ending_points", every_s=300, due=points_expiry.notices_due, do=points_expiry.give_notice),

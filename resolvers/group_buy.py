@@ -89,7 +89,8 @@ async def campaigns_by_ids(_: Deps, ids: Sequence[UUID]) -> Mapping[UUID, GroupB
 async def items_by_campaign(_: Deps, ids: Sequence[UUID]) -> Mapping[UUID, list[GroupItem]]:
     """The items of campaigns, in their order."""
     found: dict[UUID, list[GroupItem]] = {group_buy_id: [] for group_buy_id in ids}
-    for item in await GroupItem.filter(group_buy_id__in=list(ids)).order_by("position"):
+    items = GroupItem.filter(group_buy_id__in=list(ids)).order_by("position").select_related("sku__product")
+    for item in await items:
         found[item.group_buy_id].append(item)
     return found
 

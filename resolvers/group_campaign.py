@@ -8,10 +8,10 @@ from uuid import UUID
 
 from loyalty import group_buy as rule
 from loyalty.catalogue import SkuNotFound
-from loyalty.group_buy import GroupBuyNotFound, GroupBuyState, GroupTerms, NewGroupItem
+from loyalty.group_buy import GroupBuyNotFound, GroupBuyState, GroupTerms, NewGroupItem, TeamState
 from models.catalogue import Sku
 from models.engine import retried, transaction
-from models.group_buy import GroupBuy, GroupItem
+from models.group_buy import GroupBuy, GroupItem, GroupTeam
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from resolvers.audit import record
@@ -21,6 +21,8 @@ from resolvers.operator import lock_operator
 from resolvers.replay import remember, replayed
 
 MADE = Keyset("group_buy.made", (Key("id", UUID),))
+
+TEAMS = Keyset("group_team.newest", (Key("id", UUID),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,12 @@ class CampaignChanges(TypedDict, total=False):
 async def campaigns(deps: Deps, *, page: Page, state: GroupBuyState | None = None) -> Slice[GroupBuy]:
     """Every campaign by ``MADE``, or those in a state."""
     return await fetch(GroupBuy.filter(state=state) if state else GroupBuy.all(), page)
+
+
+async def teams(_: Deps, *, group_buy_id: UUID, page: Page, state: TeamState | None = None) -> Slice[GroupTeam]:
+    """The teams of a campaign by ``TEAMS``, or those in a state."""
+    wanted = {"state": state} if state else {}
+    return await fetch(GroupTeam.filter(group_buy_id=group_buy_id, **wanted), page)
 
 
 async def one(_: Deps, group_buy_id: UUID) -> GroupBuy | None:
