@@ -39,6 +39,7 @@ from demo.story import Story, StoryBroken
 from hooks.health import health_routes
 from hooks.pay import pay_route
 from jobs import worker as jobs
+from loyalty.after_sale import AfterSaleTerms
 from loyalty.refusal import Refusal
 from models import declared, postgres
 from models import engine as database
@@ -126,6 +127,14 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
                 appid=_given(settings.wechat_app_id),
             ),
             receive_after=timedelta(days=settings.receive_after_days),
+            after_sale=AfterSaleTerms(
+                answer=timedelta(hours=settings.after_sale_answer_hours),
+                approves_on_silence=settings.after_sale_approves_on_silence,
+                send_back=timedelta(days=settings.after_sale_send_back_days),
+                receive=timedelta(days=settings.after_sale_receive_days),
+                no_reason_days=settings.after_sale_no_reason_days,
+                fault_days=settings.after_sale_fault_days,
+            ),
         )
     await redis.aclose()
 

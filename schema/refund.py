@@ -40,6 +40,7 @@ describe(
         RefundCause.DUPLICATE_PAYMENT: "The order was paid twice.",
         RefundCause.LATE_PAYMENT: "The payment came after the order was closed for good.",
         RefundCause.MISMATCHED_PAYMENT: "The payment did not agree with the order, and an operator sent it back.",
+        RefundCause.TEAM_FAILED: "The team of a group-buy did not come together.",
     },
 )
 

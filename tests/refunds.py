@@ -1,0 +1,100 @@
+"""Orders to be refunded in pieces, for tests: bought through the sandbox, refunded by an operator."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from loyalty.order import OrderLine
+from loyalty.refund import RefundEffect
+from models.after_sale import OrderRefund
+from models.engine import rows
+from models.ids import new_secret
+from models.order import Order
+from models.order import OrderLine as OrderLineRow
+from resolvers import after_sale, order, payment, refund
+from resolvers.deps import Deps
+from resolvers.order import CouponWish
+from tests.doors import make_operator
+from tests.sandbox_server import SandboxControl
+
+
+async def bought(
+    deps: Deps,
+    wechat: SandboxControl,
+    member_id: UUID,
+    wanted: Mapping[UUID, int],
+    *,
+    points: int = 0,
+    coupons: tuple[UUID, ...] = (),
+) -> Order:
+    """A paid order of so many pieces of these SKUs."""
+    placed = await order.place(
+        deps,
+        member_id=member_id,
+        lines=[OrderLine(sku_id=sku_id, quantity=quantity) for sku_id, quantity in wanted.items()],
+        points_wanted=points,
+        expected_fen=None,
+        remark="",
+        idempotency_key=new_secret(12),
+        coupons=CouponWish(ids=coupons),
+    )
+    if placed.payable_fen:
+        await wechat.request_payment(await payment.pay(deps, member_id=member_id, order_id=placed.id))
+        await wechat.settle()
+    return await Order.get(id=placed.id)
+
+
+async def lines_of(order_id: UUID) -> list[OrderLineRow]:
+    """The lines of an order, in their order."""
+    return await OrderLineRow.filter(order_id=order_id).order_by("position")
+
+
+async def previewed(deps: Deps, order_id: UUID, pieces: Mapping[UUID, int] | None, **wish: Any) -> RefundEffect:
+    """What the shop would be told before it refunds these pieces."""
+    terms = {"shops_fault": False, "goods_come_back": True, **wish}
+    return await after_sale.preview(deps, order_id=order_id, member_id=None, pieces=pieces, **terms)
+
+
+async def give_back(
+    deps: Deps,
+    wechat: SandboxControl,
+    order_id: UUID,
+    pieces: Mapping[UUID, int],
+    *,
+    expected: str | None = None,
+    **wish: Any,
+) -> OrderRefund:
+    """The part that an operator refunds, after WeChat has paid it back."""
+    boss = await make_operator(deps)
+    terms = {"shops_fault": False, "goods_come_back": True, "reason": "退货", **wish}
+    await refund.refund_lines(
+        deps,
+        operator_id=boss.id,
+        order_id=order_id,
+        pieces=pieces,
+        expected=expected,
+        idempotency_key=new_secret(12),
+        **terms,
+    )
+    await wechat.settle()
+    return await OrderRefund.filter(order_id=order_id).order_by("-id").first()  # type: ignore[return-value]
+
+
+async def standing(member_id: UUID, skus: Mapping[UUID, int]) -> dict[str, Any]:
+    """Everything of a member, and of the stock of SKUs, that an order changes: to be compared before and after."""
+    account = await rows("SELECT balance, held, debt FROM points_account WHERE member_id = $1", [member_id])
+    lots = await rows(
+        "SELECT coalesce(origin_id, id)::text AS lot, sum(remaining)::bigint AS remaining FROM points_lot "
+        "WHERE member_id = $1 GROUP BY 1 HAVING sum(remaining) > 0 ORDER BY 1",
+        [member_id],
+    )
+    coupons = await rows("SELECT id::text, state FROM coupon WHERE member_id = $1 ORDER BY id", [member_id])
+    membership = await rows("SELECT growth_value, tier_code FROM membership WHERE member_id = $1", [member_id])
+    stock = await rows("SELECT id::text, stock_left FROM sku WHERE id = ANY($1::uuid[]) ORDER BY id", [list(skus)])
+    return {
+        "account": account[0],
+        "lots": lots,
+        "coupons": coupons,
+        "membership": membership[0],
+        "stock": stock,
+    }
