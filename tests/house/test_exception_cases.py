@@ -10,7 +10,7 @@ from loyalty.reconciliation import Difference
 from resolvers.exception_action import RETRIES
 
 SOURCES = sorted(Path(path) for folder in resolvers.__path__ for path in Path(folder).glob("*.py"))
-HANDED_ON = {
+HANDED_ON: dict[str, set[str]] = {
     # The two causes that a payment is given back for, and the three lists of a reconciliation.
     "payment.py cause": {RefundCause.LATE_PAYMENT, RefundCause.DUPLICATE_PAYMENT},
     "reconciliation.py f'bill_{finding.difference}'": {f"bill_{one}" for one in Difference},

@@ -1,4 +1,4 @@
-"""The exceptions inbox: whose a case is, what can be done about it, and that it settles itself once its cause is gone."""
+"""The exceptions inbox: whose a case is, what can be done about it, and how it settles itself."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
