@@ -10,6 +10,7 @@ from loyalty.coupon import (
     MAX_QUOTA,
     CouponLimitReached,
     CouponNotOffered,
+    CouponsGone,
     CouponTerms,
     Validity,
     validity,
@@ -68,6 +69,27 @@ class TemplateOffer:
         """Whether coupons of it can be had at ``now``."""
         opened = self.opens_at is None or self.opens_at <= now
         return self.published and opened and (self.closes_at is None or now < self.closes_at)
+
+
+def room(terms: CouponTerms, *, had_count: int, had_today: int, count: int) -> int:
+    """How many of ``count`` more coupons the limits leave a member who was given ``had_count``, ``had_today`` today."""
+    left = [count]
+    if terms.member_limit is not None:
+        left.append(terms.member_limit - had_count)
+    if terms.member_daily_limit is not None:
+        left.append(terms.member_daily_limit - had_today)
+    return max(0, min(left))
+
+
+def many_given(*, count: int, allowed: int, left: int) -> tuple[int, str]:
+    """How many of ``count`` coupons are given, and the code of why not all: ``""``, the member's limits or the quota.
+
+    ``allowed`` is what the member's limits leave (``room``), ``left`` what the template's quota does.
+    """
+    given = min(allowed, left)
+    if given == count:
+        return given, ""
+    return given, CouponsGone.code if left < allowed else CouponLimitReached.code
 
 
 def admit_issue(

@@ -18,6 +18,7 @@ class BenefitKind(StrEnum):
 
     FREE_SHIPPING = "free_shipping"
     BIRTHDAY_GIFT = "birthday_gift"
+    BIRTHDAY_COUPONS = "birthday_coupons"
     MONTHLY_COUPONS = "monthly_coupons"
     EARLY_ACCESS = "early_access"
     SERVICE_LINE = "service_line"
@@ -25,7 +26,13 @@ class BenefitKind(StrEnum):
 
 
 IN_EFFECT = frozenset(
-    {BenefitKind.FREE_SHIPPING, BenefitKind.BIRTHDAY_GIFT, BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE}
+    {
+        BenefitKind.FREE_SHIPPING,
+        BenefitKind.BIRTHDAY_GIFT,
+        BenefitKind.BIRTHDAY_COUPONS,
+        BenefitKind.MONTHLY_COUPONS,
+        BenefitKind.SERVICE_LINE,
+    }
 )
 """What the store acts on, or only has to show; the others are shown and take effect with their mechanism."""
 
@@ -42,6 +49,7 @@ class _Figure(NamedTuple):
 _FIGURES = {
     BenefitKind.FREE_SHIPPING: _Figure(0, 1_000_000_000, 0, False),
     BenefitKind.BIRTHDAY_GIFT: _Figure(0, 1_000_000, 0, True),
+    BenefitKind.BIRTHDAY_COUPONS: _Figure(1, 20, None, True),
     BenefitKind.MONTHLY_COUPONS: _Figure(1, 100, None, True),
     BenefitKind.EARLY_ACCESS: _Figure(1, 10_080, None, False),
     BenefitKind.SERVICE_LINE: _Figure(0, 0, 0, True),
@@ -56,7 +64,8 @@ _GIFT = Reason("must be points above 0, unless a code names the gift", "须大�
 class Benefit:
     """One benefit. ``figure`` means, by kind:
 
-    free_shipping: from goods of this amount in fen; birthday_gift: points; monthly_coupons: coupons a month;
+    free_shipping: from goods of this amount in fen; birthday_gift: points; birthday_coupons: coupons;
+    monthly_coupons: coupons a month;
     early_access: minutes before the others; service_line and event_access: 0. ``code`` names the gift, the coupon
     template or the service line. ``monthly_limit`` is how many orders a month free_shipping is for; None: all.
     """
@@ -86,7 +95,7 @@ def parse_benefits(items: Sequence[Fields]) -> tuple[Benefit, ...]:
             raise invalid(item.path("code"), _NO_CODE)
         if kind is BenefitKind.BIRTHDAY_GIFT and figure == 0 and not named:
             raise invalid(item.path("figure"), _GIFT)
-        needs_code = kind in (BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE)
+        needs_code = kind in (BenefitKind.BIRTHDAY_COUPONS, BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE)
         limited = kind is BenefitKind.FREE_SHIPPING
         benefits.append(
             Benefit(
@@ -127,12 +136,15 @@ def coupons_due(benefit: Benefit | None, *, granted_count: int) -> int:
     return max(0, benefit.figure - granted_count)
 
 
+_OF_BIRTHDAYS = (BenefitKind.BIRTHDAY_GIFT, BenefitKind.BIRTHDAY_COUPONS)
+
+
 def gift_due(benefit: Benefit | None, *, birthday: date | None, today: date, last_given_on: date | None) -> bool:
-    """Whether the tier's birthday_gift is due: on the birthday, and not within 330 days of the last one.
+    """Whether a birthday benefit of the tier is due: on the birthday, and not within 330 days of the last one.
 
     The distance keeps a changed birthday from bringing a second gift a year.
     """
-    if benefit is None or benefit.kind is not BenefitKind.BIRTHDAY_GIFT or birthday is None:
+    if benefit is None or benefit.kind not in _OF_BIRTHDAYS or birthday is None:
         return False
     rested = last_given_on is None or (today - last_given_on).days >= 330
     return rested and is_birthday(birthday, today)

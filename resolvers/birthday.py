@@ -5,6 +5,7 @@ from uuid import UUID
 
 from tortoise.expressions import Q
 
+from loyalty.coupon import CouponChannel
 from loyalty.points import EntryKind
 from loyalty.shop_time import birthdays_on, business_day, is_birthday
 from loyalty.tier_benefit import BenefitKind, gift_due
@@ -14,11 +15,12 @@ from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.member import Member
 from resolvers import points
+from resolvers.coupon_issue import give_many
 from resolvers.deps import Deps
 from resolvers.programme import points_programme, tier_table
 from resolvers.tier import standings
 
-GIVEN = Q(points__gt=0) | ~Q(gift_code="")
+GIVEN = Q(points__gt=0) | ~Q(gift_code="") | Q(coupon_count__gt=0)
 NEWEST = Keyset("birthday.newest", (Key("id", UUID),))
 
 _TODAY = """
@@ -40,7 +42,8 @@ async def due(deps: Deps, limit: int) -> Sequence[UUID]:
 async def keep(deps: Deps, *, member_id: UUID) -> Birthday | None:
     """Look at a member's birthday and give what the tier gives; None when it is not today. Harmless to repeat.
 
-    The gift's points are no earnings: the caps do not count them.
+    The gift's points are no earnings: the caps do not count them. Its coupons go through the gate of their template, as
+    far as there are any; why not all is kept.
     """
     now = deps.clock.now()
     today = business_day(now, deps.zone)
@@ -52,19 +55,30 @@ async def keep(deps: Deps, *, member_id: UUID) -> Birthday | None:
         tier = (await standings(deps, [member_id]))[member_id].applies
         benefit = tier.benefit(BenefitKind.BIRTHDAY_GIFT)
         last = await Birthday.filter(GIVEN, member_id=member_id).order_by("-id").first()
-        given = gift_due(
-            benefit,
-            birthday=member.birthday,
-            today=today,
-            last_given_on=last.business_day if last else None,
-        )
+        last_given_on = last.business_day if last else None
+        given = gift_due(benefit, birthday=member.birthday, today=today, last_given_on=last_given_on)
+        coupons = tier.benefit(BenefitKind.BIRTHDAY_COUPONS)
+        birthday_id, coupon_count, coupon_refusal = new_id(now), 0, ""
+        if coupons and gift_due(coupons, birthday=member.birthday, today=today, last_given_on=last_given_on):
+            coupon_count, coupon_refusal = await give_many(
+                member_id,
+                template_code=coupons.code or "",
+                count=coupons.figure,
+                channel=CouponChannel.BIRTHDAY,
+                cause_id=birthday_id,
+                claim_key=f"birthday:{birthday_id}",
+                now=now,
+                zone=deps.zone,
+            )
         kept = await Birthday.create(
-            id=new_id(now),
+            id=birthday_id,
             member_id=member_id,
             business_day=today,
             tier_code=tier.code,
             points=benefit.figure if benefit and given else 0,
             gift_code=(benefit.code or "") if benefit and given else "",
+            coupon_count=coupon_count,
+            coupon_refusal=coupon_refusal,
             version_id=(await tier_table(now)).version_id,
             at=now,
         )

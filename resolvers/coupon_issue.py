@@ -15,6 +15,7 @@ from loyalty import coupon_issue as issue_rule
 from loyalty.coupon import (
     CouponChannel,
     CouponEventKind,
+    CouponLimitReached,
     CouponNotOffered,
     CouponsGone,
     CouponState,
@@ -162,6 +163,54 @@ async def take_up_to(template: Template, count: int, *, now: datetime, zone: tzi
     if many:
         await take(template, many, now=now, zone=zone)
     return many
+
+
+async def give_many(
+    member_id: UUID,
+    *,
+    template_code: str,
+    count: int,
+    channel: CouponChannel,
+    cause_id: UUID,
+    claim_key: str,
+    now: datetime,
+    zone: tzinfo,
+) -> tuple[int, str]:
+    """Give a member up to ``count`` coupons of a template, as many as its limits and quota leave.
+
+    How many were given, and the code of why not all: empty if they were. ``claim_key`` is numbered for each coupon.
+    """
+    template = await template_by(code=template_code)
+    if template is None:
+        return 0, CouponNotOffered.code
+    day = business_day(now, zone)
+    ever, today = (await had(template.row.id, [member_id], day)).get(member_id, (0, 0))
+    try:
+        good = issue_rule.admit_issue(
+            template.terms, template.offer(), had_count=ever, had_today=today, now=now, zone=zone
+        )
+    except (CouponNotOffered, CouponLimitReached) as refusal:
+        return 0, refusal.code
+    allowed = issue_rule.room(template.terms, had_count=ever, had_today=today, count=count)
+    many, refusal_code = issue_rule.many_given(
+        count=count, allowed=allowed, left=await take_up_to(template, allowed, now=now, zone=zone)
+    )
+    if many:
+        await write(
+            template,
+            [(member_id, f"{claim_key}:{number}") for number in range(1, many + 1)],
+            channel=channel,
+            cause_id=cause_id,
+            good=good,
+            now=now,
+            zone=zone,
+        )
+    return many, refusal_code
+
+
+async def template_ids(codes: Sequence[str]) -> dict[str, UUID]:
+    """The ids of templates by their code."""
+    return {row.code: row.id for row in await CouponTemplate.filter(code__in=list(codes))}
 
 
 async def give_up(coupons: Sequence[Coupon], state: CouponState, kind: CouponEventKind, now: datetime) -> None:

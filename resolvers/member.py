@@ -13,12 +13,12 @@ from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.member import Member
 from models.points import PointsAccount
 from models.tier import Membership, TierChange
-from resolvers import balance, check_in, tier
+from resolvers import balance, check_in, newcomer_pack, tier
 from resolvers.balance import Balance
 from resolvers.check_in import CheckInToday
 from resolvers.deps import Deps
 from resolvers.member_profile import reward_completed_profile
-from resolvers.programme import all_in_force, tier_table
+from resolvers.programme import all_in_force, for_joining
 from resolvers.replay import remember, replayed
 from resolvers.tier import Standing
 from resolvers.tier_overlay import RUNNING
@@ -40,9 +40,12 @@ WHERE member.id = $1
 
 
 async def join(member_id: UUID, *, now: datetime) -> None:
-    """Give a new member the lowest tier and an empty points account, in the transaction that makes the member."""
+    """Give a new member the lowest tier and an empty points account, and owe the newcomer pack.
+
+    In the transaction that makes the member.
+    """
     assert in_transaction(), "a member without an account is never seen"
-    table = await tier_table(now)
+    table, pack = await for_joining(now)
     lowest = table.rules.lowest
     await Membership.create(member_id=member_id, tier_code=lowest.code, tier_since=now)
     await PointsAccount.create(member_id=member_id)
@@ -57,6 +60,7 @@ async def join(member_id: UUID, *, now: datetime) -> None:
         version_id=table.version_id,
         at=now,
     )
+    await newcomer_pack.owe(member_id, pack, now)
 
 
 async def membership(member_id: UUID) -> Membership:

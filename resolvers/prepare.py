@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from loyalty.check_in import CheckInProgramme
+from loyalty.newcomer_pack import NewcomerPack
 from loyalty.points import PointsProgramme
 from loyalty.referral import ReferralProgramme
 from loyalty.tier import TierLevel, TierTable
@@ -15,6 +16,7 @@ FIRST_DEFINITIONS = {
     "points": PointsProgramme().definition(),
     "check_in": CheckInProgramme().definition(),
     "referral": ReferralProgramme().definition(),
+    "newcomer_pack": NewcomerPack().definition(),
 }
 
 

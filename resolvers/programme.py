@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from loyalty.check_in import CheckInProgramme
+from loyalty.newcomer_pack import NewcomerPack
 from loyalty.points import PointsProgramme
 from loyalty.programme import Definition, admit_effective_at, admit_note
 from loyalty.referral import ReferralProgramme
@@ -34,15 +35,18 @@ class ProgrammeKind(StrEnum):
     POINTS = "points"
     CHECK_IN = "check_in"
     REFERRAL = "referral"
+    NEWCOMER_PACK = "newcomer_pack"
 
 
 KINDS: Mapping[
-    ProgrammeKind, Callable[[Definition], TierTable | PointsProgramme | CheckInProgramme | ReferralProgramme]
+    ProgrammeKind,
+    Callable[[Definition], TierTable | PointsProgramme | CheckInProgramme | ReferralProgramme | NewcomerPack],
 ] = {
     ProgrammeKind.TIER: TierTable.parse,
     ProgrammeKind.POINTS: PointsProgramme.parse,
     ProgrammeKind.CHECK_IN: CheckInProgramme.parse,
     ProgrammeKind.REFERRAL: ReferralProgramme.parse,
+    ProgrammeKind.NEWCOMER_PACK: NewcomerPack.parse,
 }
 
 NEWEST = Keyset("programme.newest", (Key("version", int),))
@@ -97,6 +101,12 @@ async def check_in_programme(now: datetime) -> InForce[CheckInProgramme]:
 async def referral_programme(now: datetime) -> InForce[ReferralProgramme]:
     """The referral programme in force at ``now``."""
     return (await _in_force([ProgrammeKind.REFERRAL], now))[ProgrammeKind.REFERRAL]
+
+
+async def for_joining(now: datetime) -> tuple[InForce[TierTable], InForce[NewcomerPack]]:
+    """The tier table and the newcomer pack in force at ``now``, in one statement."""
+    found = await _in_force([ProgrammeKind.TIER, ProgrammeKind.NEWCOMER_PACK], now)
+    return found[ProgrammeKind.TIER], found[ProgrammeKind.NEWCOMER_PACK]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ class WhySubject(StrEnum):
     GROWTH_ENTRY = "growth_entry"
     CHECK_IN = "check_in"
     REFERRAL_DECISION = "referral_decision"
+    NEWCOMER_PACK = "newcomer_pack"
+    BIRTHDAY = "birthday"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,20 @@ _SELECTS = {
         SELECT id, member_id, at, version_id, subject || ': ' || outcome,
             jsonb_strip_nulls(inputs || jsonb_build_object('subject_id', subject_id))
         FROM referral_decision
+    """,
+    WhySubject.NEWCOMER_PACK: """
+        SELECT id, member_id, coalesce(given_at, joined_at) AS at, version_id,
+            CASE WHEN given_at IS NULL THEN 'owed' ELSE 'given: ' || coalesce(
+                (SELECT sum((one ->> 'given')::int) FROM jsonb_array_elements(outcome) one), 0) || ' coupons' END,
+            jsonb_build_object('items', outcome)
+        FROM newcomer_grant
+    """,
+    WhySubject.BIRTHDAY: """
+        SELECT id, member_id, at, version_id, 'gift: ' || points || ' points, ' || coupon_count || ' coupons'
+            || CASE WHEN gift_code <> '' THEN ', ' || gift_code ELSE '' END,
+            jsonb_strip_nulls(jsonb_build_object('business_day', business_day, 'tier', tier_code,
+                'coupon_refusal', NULLIF(coupon_refusal, '')))
+        FROM birthday
     """,
 }
 

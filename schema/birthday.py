@@ -24,6 +24,10 @@ class GivenBirthdayGift:
     tier_code: str = strawberry.field(description="The tier that gave it.")
     points: Points = strawberry.field(description="Points, booked already; 0 when the gift is not points.")
     gift_code: str | None = strawberry.field(description="The gift to hand over, if it is not points.")
+    coupon_count: int = strawberry.field(description="Coupons, given already.")
+    coupon_refusal: str | None = strawberry.field(
+        description="The code of why not all coupons of the tier were given; null if they were."
+    )
 
     @classmethod
     def from_row(cls, row: BirthdayRow) -> "GivenBirthdayGift":
@@ -34,6 +38,8 @@ class GivenBirthdayGift:
             tier_code=row.tier_code,
             points=Points(row.points),
             gift_code=row.gift_code or None,
+            coupon_count=row.coupon_count,
+            coupon_refusal=row.coupon_refusal or None,
         )
 
 

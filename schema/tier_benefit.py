@@ -16,6 +16,7 @@ describe(
     {
         BenefitKind.FREE_SHIPPING: "Free shipping 包邮.",
         BenefitKind.BIRTHDAY_GIFT: "A birthday gift 生日礼.",
+        BenefitKind.BIRTHDAY_COUPONS: "Coupons on the birthday 生日券.",
         BenefitKind.MONTHLY_COUPONS: "Coupons every month 月度券.",
         BenefitKind.EARLY_ACCESS: "Buying before the others 提前购.",
         BenefitKind.SERVICE_LINE: "A service line of its own 专属客服.",
@@ -59,6 +60,14 @@ class BirthdayGift(TierBenefit):
     gift_code: str | None = strawberry.field(description="The code of the gift, if it is not points.")
 
 
+@strawberry.type(description="Coupons on the birthday 生日券.")
+class BirthdayCoupons(TierBenefit):
+    """Once a year."""
+
+    count: int = strawberry.field(description="Coupons, 1 to 20.")
+    template_code: str = strawberry.field(description="The code of the coupon template.")
+
+
 @strawberry.type(description="Coupons every month 月度券.")
 class MonthlyCoupons(TierBenefit):
     """A quota."""
@@ -87,7 +96,7 @@ class EventAccess(TierBenefit):
 
 
 AnyBenefit = Annotated[
-    FreeShipping | BirthdayGift | MonthlyCoupons | EarlyAccess | ServiceLine | EventAccess,
+    FreeShipping | BirthdayGift | BirthdayCoupons | MonthlyCoupons | EarlyAccess | ServiceLine | EventAccess,
     strawberry.union("AnyTierBenefit", description="A benefit with the figures of its kind."),
 ]
 
@@ -100,6 +109,8 @@ def benefit_of(benefit: Benefit) -> AnyBenefit:
             return FreeShipping(kind=kind, from_payable=Fen(benefit.figure), monthly_limit=benefit.monthly_limit)
         case BenefitKind.BIRTHDAY_GIFT:
             return BirthdayGift(kind=kind, points=Points(benefit.figure), gift_code=benefit.code)
+        case BenefitKind.BIRTHDAY_COUPONS:
+            return BirthdayCoupons(kind=kind, count=benefit.figure, template_code=benefit.code or "")
         case BenefitKind.MONTHLY_COUPONS:
             return MonthlyCoupons(kind=kind, per_month=benefit.figure, template_code=benefit.code or "")
         case BenefitKind.EARLY_ACCESS:
@@ -131,6 +142,14 @@ class BirthdayGiftInput:
     gift_code: str | None = strawberry.field(default=None, description="The code of the gift, if it is not points.")
 
 
+@strawberry.input(description="Coupons on the birthday 生日券.")
+class BirthdayCouponsInput:
+    """Once a year."""
+
+    count: int = strawberry.field(description="Coupons, 1 to 20.")
+    template_code: str = strawberry.field(description="The code of the coupon template.")
+
+
 @strawberry.input(description="Coupons every month 月度券.")
 class MonthlyCouponsInput:
     """A quota."""
@@ -159,6 +178,7 @@ class TierBenefitInput:
 
     free_shipping: FreeShippingInput | None = strawberry.field(default=strawberry.UNSET, description="包邮.")
     birthday_gift: BirthdayGiftInput | None = strawberry.field(default=strawberry.UNSET, description="生日礼.")
+    birthday_coupons: BirthdayCouponsInput | None = strawberry.field(default=strawberry.UNSET, description="生日券.")
     monthly_coupons: MonthlyCouponsInput | None = strawberry.field(default=strawberry.UNSET, description="月度券.")
     early_access: EarlyAccessInput | None = strawberry.field(default=strawberry.UNSET, description="提前购.")
     service_line: ServiceLineInput | None = strawberry.field(default=strawberry.UNSET, description="专属客服.")
@@ -174,6 +194,12 @@ def benefit_definition(given: TierBenefitInput, path: str) -> dict[str, object]:
     if given.birthday_gift:
         gift = given.birthday_gift
         return {"kind": "birthday_gift", "figure": gift.points, "code": gift.gift_code}
+    if given.birthday_coupons:
+        return {
+            "kind": "birthday_coupons",
+            "figure": given.birthday_coupons.count,
+            "code": given.birthday_coupons.template_code,
+        }
     if given.monthly_coupons:
         coupons = given.monthly_coupons
         return {"kind": "monthly_coupons", "figure": coupons.per_month, "code": coupons.template_code}
@@ -189,6 +215,7 @@ def benefit_definition(given: TierBenefitInput, path: str) -> dict[str, object]:
 _FIGURES: Mapping[str, tuple[str, str]] = {
     "free_shipping": ("fromPayable", ""),
     "birthday_gift": ("points", "giftCode"),
+    "birthday_coupons": ("count", "templateCode"),
     "monthly_coupons": ("perMonth", "templateCode"),
     "early_access": ("minutes", ""),
     "service_line": ("", "lineCode"),

@@ -22,6 +22,8 @@ describe(
         WhySubject.POINTS_ENTRY: "An entry of the points ledger.",
         WhySubject.GROWTH_ENTRY: "An entry of the growth ledger.",
         WhySubject.CHECK_IN: "A check-in and what it paid.",
+        WhySubject.NEWCOMER_PACK: "The pack for joining, and why not all of it was given.",
+        WhySubject.BIRTHDAY: "A birthday that the store looked at, and what the tier gave.",
         WhySubject.REFERRAL_DECISION: "A binding, reward or goal of referral, refused ones included.",
     },
 )
@@ -46,7 +48,8 @@ class WhyLogEntry:
     subject: WhySubject = strawberry.field(description="What was decided about.")
     at: datetime = strawberry.field(description="When.")
     rule: str | None = strawberry.field(
-        description="The kind of rules that decided: `tier`, `points`, `check_in`, `referral`; null if none had to."
+        description="The kind of rules that decided: `tier`, `points`, `check_in`, `referral` or `newcomer_pack`; null "
+        "if none had to."
     )
     version: int | None = strawberry.field(description="The number of the published version of these rules.")
     version_id: UUID | None = strawberry.field(description="Its id.")

@@ -16,7 +16,7 @@ from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.verify import verify
 from tests.doors import Bearer, Door
-from tests.races.buyers import buyer
+from tests.races.buyers import CONFIRM, buyer
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 
@@ -55,7 +55,9 @@ async def test_a_cut_shows_what_was_really_charged_and_a_rise_before_it_does_not
     sku_id, boss = await put_on_shelf(deps, price_fen=10_000), await operator_token()
     assert (await priced(admin, boss, sku_id, price=9_900))["struckThroughPrice"] is None
     member = await buyer(deps, shop, wechat)
-    await member.bought(wechat, sku_id)
+    order_id = await member.placed(sku_id)
+    await member.pay(wechat, order_id)
+    assert (await member.ask(CONFIRM, id=order_id))["order"]["state"] == "PAID"
     clock.advance(timedelta(days=7, seconds=1))
     boss = await operator_token()
     cut = await priced(admin, boss, sku_id, price=8_000)
