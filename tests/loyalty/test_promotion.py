@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from loyalty import promotion as rule
 from loyalty.coupon_use import AppliedCoupon
+from loyalty.points import PointsProgramme
 from loyalty.pricing import coupon_lines, price
 from loyalty.programme import ProgrammeInvalid
 from loyalty.promotion import OfferedPromotion, Partner, PromotionKind, PromotionTerms
 from loyalty.promotion_choice import Promoted, beside_coupons, promote
 from loyalty.promotion_hint import hints
-from loyalty.unit_price import PriceLine, PriceStep, TierTerms
+from loyalty.shipping import ShippingPart, ShippingQuote
+from loyalty.unit_price import PriceLine, TierTerms
 from tests.loyalty.worked_examples import number, numbers, worked
 
 LADDER = {
@@ -161,22 +163,44 @@ def test_goods_of_a_promotion_without_coupons_leave_nothing_to_them() -> None:
     assert beside_coupons([one, offered(LADDER, at=2)]) == (offered(LADDER, at=2),)
 
 
-def test_every_promotion_is_named_in_the_explanation() -> None:
+def test_an_order_goes_through_every_step_as_the_page_says() -> None:
     lines = lines_of("3 × 10,000")
     on = [
         offered({"kind": "member_day", "discount_bp": 1_000, "weekdays": [5]}, at=1),
         offered({"kind": "bundle", "pieces": 3, "price_fen": 20_000}, at=2),
         offered(LADDER, at=3),
     ]
-    quote = price(lines, tier=TierTerms(code="gold", discount_bp=500), promotions=on)
-    assert [(step.step, step.amount_fen, step.code, step.title) for step in quote.explain] == [
-        (PriceStep.LIST, 30_000, None, None),
-        (PriceStep.TIER, -1_500, "gold", None),
-        (PriceStep.DISCOUNT, -2_850, "p1", "促销 1"),
-        (PriceStep.BUNDLE, -5_650, "p2", "促销 2"),
-        (PriceStep.AMOUNT_OFF, -3_000, "p3", "促销 3"),
+    quote = price(
+        lines,
+        tier=TierTerms(code="gold", discount_bp=500),
+        promotions=on,
+        coupons=[AppliedCoupon(coupon_id=UUID(int=9), template_code="c", discount_fen=1_000, shares=(1_000,))],
+        programme=PointsProgramme.parse({}),
+        points=800,
+        available_points=800,
+        shipping=ShippingQuote(
+            fee_fen=1_000,
+            full_fen=1_000,
+            waived_by=None,
+            missing_fen=None,
+            parts=(ShippingPart(code="standard", version_id=UUID(int=3), fee_fen=1_000, free=False),),
+        ),
+    )
+    left, told = 0, []
+    for step in quote.explain:
+        left += step.amount_fen
+        told.append((step.step.value, step.amount_fen, left))
+    assert told == [
+        (row["step"], number(row["amount"]), number(row["left"]))
+        for row in worked("pricing.md", "Example: an order through every step")
     ]
-    assert (quote.discount_fen, quote.promotion_fen, quote.payable_fen) == (4_350, 8_650, 17_000)
+    assert [(step.code, step.title) for step in quote.explain if step.title] == [
+        ("p1", "促销 1"),
+        ("p2", "促销 2"),
+        ("p3", "促销 3"),
+    ]
+    assert (quote.discount_fen, quote.promotion_fen, quote.coupon_fen) == (4_350, 8_650, 1_000)
+    assert quote.goods_fen + quote.shipping_fen == 4_350 + 8_650 + 1_000 + quote.points_fen + quote.payable_fen
 
 
 def test_a_budget_is_never_exceeded_by_one_order() -> None:
