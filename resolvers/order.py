@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from loyalty import order as rule
+from loyalty.after_sale import admit_purchase
 from loyalty.coupon_choice import Plan
 from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState
 from loyalty.payment import AttemptState
@@ -84,13 +85,19 @@ async def preview_with_hints(
     return Preview(quote=priced.quote, hints=await what_more(basket, priced, now))
 
 
-async def weigh_coupons(deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine]) -> Plan:
+async def weigh_coupons(
+    deps: Deps, *, member_id: UUID, lines: Sequence[OrderLine], delivery: DeliveryWish | None = None
+) -> Plan:
     """The best combination of the member's coupons for these lines, and what becomes of each of the others.
 
-    Raises: what ``place`` raises for lines.
+    ``delivery`` None: it is not known yet, and neither is a shipping fee.
+
+    Raises: what ``place`` raises for lines and delivery.
     """
     now = deps.clock.now()
-    return await weigh_basket(await read_basket(member_id, lines, now, zone=deps.zone), now)
+    basket = await read_basket(member_id, lines, now, zone=deps.zone)
+    going = await order_delivery.read(deps, basket, delivery, now)
+    return await weigh_basket(basket, now, ship=going.ship)
 
 
 @retried
@@ -107,15 +114,18 @@ async def place(
     quote_id: UUID | None = None,
     delivery: DeliveryWish = NOWHERE,
     from_cart: bool = False,
+    accepts_no_return: bool = False,
 ) -> Order:
     """Place an order: its price is frozen, its coupons are reserved, its points and promotions held, its stock taken,
     until it is paid or closed.
 
     An order with nothing to pay is paid at once. From a kept quote it has the quote's prices and promotions. With
-    ``from_cart``, what was ordered leaves the member's cart.
+    ``from_cart``, what was ordered leaves the member's cart. ``accepts_no_return`` is the member's word that some goods
+    cannot be returned without a reason.
 
     Raises:
         LineCountInvalid, QuantityInvalid, SkuNotOnSale, PurchaseLimitReached, OutOfStock: a line cannot be had.
+        NoReturnNotAccepted: such goods without that word.
         CouponChoiceUnclear, CouponNotFound, TooManyCoupons, CouponNotUsable, CouponsNotCombinable: the coupons.
         PointsStep, PointsCapExceeded, PointsShort: the points cannot be used.
         RemarkTooLong: the remark.
@@ -133,6 +143,8 @@ async def place(
         content["quote_id"] = str(quote_id)
     if from_cart:
         content["from_cart"] = True
+    if accepts_no_return:
+        content["accepts_no_return"] = True
     async with transaction(member_id):
         before = await replayed(member_id, key=idempotency_key, operation="orderPlace", content=content)
         if before is not None:
@@ -140,6 +152,8 @@ async def place(
         rule.admit_remark(remark)
         kept = await order_quote.kept_for(member_id, quote_id, content=asked, now=now) if quote_id else None
         basket = await read_basket(member_id, lines, now, zone=deps.zone)
+        excepted = any(sku["no_return_cause"] for sku in basket.skus.values())
+        admit_purchase(excepted=excepted, accepted=accepts_no_return)
         if kept is not None:
             basket = thaw(basket, kept.frozen)
         going = await order_delivery.read(deps, basket, delivery, now)
@@ -178,7 +192,12 @@ async def place(
 
 
 def _line_of(sku: dict[str, Any]) -> LineOf:
-    return LineOf(sku_id=sku["id"], product_title=sku["product_title"], sku_title=sku["title"])
+    return LineOf(
+        sku_id=sku["id"],
+        product_title=sku["product_title"],
+        sku_title=sku["title"],
+        no_reason_return=sku["no_return_cause"] is None,
+    )
 
 
 async def cancel(deps: Deps, *, member_id: UUID, order_id: UUID) -> Order:

@@ -72,6 +72,7 @@ async def read_basket(member_id: UUID, lines: Sequence[OrderLine], now: datetime
     found = await rows(
         "SELECT sku.id, sku.title, sku.price_fen, sku.member_price_fen, sku.stock_left, sku.purchase_limit, "
         "product.title AS product_title, product.id AS product_id, product.category_id, category.parent_id, "
+        "product.no_return_cause, "
         "(product.state = 'published' AND NOT sku.hidden) AS on_sale, "
         "coalesce((SELECT sum(line.quantity - line.refunded_count) FROM order_line line "
         "JOIN shop_order o ON o.id = line.order_id "
@@ -185,9 +186,12 @@ async def _weigh(held: Sequence[HeldCoupon], lines: Sequence[CouponLine], now: d
     return await asyncio.to_thread(best_plan, held, lines, now=now, shipping_fen=shipping_fen)
 
 
-async def weigh_basket(basket: Basket, now: datetime) -> Plan:
-    """The best combination of the member's coupons for a basket, and what becomes of each of the others."""
-    priced = await price_basket(basket, CouponWish(best=True), 0, now)
+async def weigh_basket(basket: Basket, now: datetime, *, ship: Ship | None = None) -> Plan:
+    """The best combination of the member's coupons for a basket, and what becomes of each of the others.
+
+    Without ``ship`` there is no shipping fee that one could take off.
+    """
+    priced = await price_basket(basket, CouponWish(best=True), 0, now, ship=ship)
     assert priced.plan is not None, "the best coupons were asked for"
     return priced.plan
 

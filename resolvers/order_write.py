@@ -31,11 +31,15 @@ class PlacedUnder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineOf:
-    """What a line is of, and its names as they are now. ``sku_id`` None: a mall item that is no SKU."""
+    """What a line is of, and its names as they are now. ``sku_id`` None: a mall item that is no SKU.
+
+    ``no_reason_return`` is false when the member confirmed that it cannot be returned without a reason.
+    """
 
     sku_id: UUID | None
     product_title: str
     sku_title: str
+    no_reason_return: bool = True
 
 
 async def placed_under_each(member_ids: Sequence[UUID], now: datetime) -> Mapping[UUID, PlacedUnder]:
@@ -126,6 +130,7 @@ def compose(
             coupon_fen=line.coupon_fen,
             points_fen=line.points_fen,
             payable_fen=line.payable_fen,
+            no_reason_return=of.no_reason_return,
         )
         for position, (line, of) in enumerate(zip(quote.lines, lines_of, strict=True))
     ]
@@ -138,6 +143,9 @@ async def write_orders(composed: Sequence[NewOrder]) -> None:
     """Write these orders in three statements, however many they are. What they hold is up to the caller."""
     assert in_transaction(), "an order is written together with what it holds"
     await Order.bulk_create([one.order for one in composed])
+    for one in composed:
+        # The bulk insert forgets to note it, and the order could not be read again.
+        one.order._saved_in_db = True
     await OrderLine.bulk_create([line for one in composed for line in one.lines])
     await OrderEvent.bulk_create([one.event for one in composed])
 

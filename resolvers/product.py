@@ -9,6 +9,7 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from loyalty import catalogue as rule
+from loyalty.after_sale import NoReturnCause
 from loyalty.catalogue import (
     CategoryNotFound,
     MediaKind,
@@ -58,6 +59,7 @@ class ProductChanges(TypedDict, total=False):
     subtitle: str
     description: str
     category_id: UUID | None
+    no_return_cause: NoReturnCause | None
     media: Sequence[Medium]
 
 
@@ -70,11 +72,14 @@ async def create(
     subtitle: str = "",
     description: str = "",
     category_id: UUID | None = None,
+    no_return_cause: NoReturnCause | None = None,
     media: Sequence[Medium] = (),
     skus: Sequence[NewSku],
     idempotency_key: str,
 ) -> Product:
     """Make a draft with its media and SKUs, both in the order given.
+
+    ``no_return_cause`` is why it cannot be returned without a reason; None: it can.
 
     Raises: KeyReused, CatalogueInvalid, MediaUrlInvalid, SkuCodeTaken, CategoryNotFound.
     """
@@ -86,6 +91,7 @@ async def create(
             "category_id": category_id,
             "media": [asdict(one) for one in media],
             "skus": [asdict(one) for one in skus],
+            **({"no_return_cause": no_return_cause} if no_return_cause else {}),
         }
     )
     try:
@@ -100,7 +106,12 @@ async def create(
             admit_new(skus)
             await _admit_category(category_id)
             product = await Product.create(
-                id=new_id(now), category_id=category_id, created_at=now, updated_at=now, **values
+                id=new_id(now),
+                category_id=category_id,
+                no_return_cause=no_return_cause,
+                created_at=now,
+                updated_at=now,
+                **values,
             )
             await _show(product.id, media, now)
             # In the order of their codes: two calls with the same codes then wait for each other in one direction only.

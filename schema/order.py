@@ -381,6 +381,11 @@ class OrderPlaceInput:
     from_cart: bool = strawberry.field(
         default=False, description="Whether what is ordered leaves the cart; other pieces of a line stay in it."
     )
+    accepts_no_return: bool = strawberry.field(
+        default=False,
+        description="The member's word that goods with a `noReturnCause` cannot be returned without a reason; without "
+        "it such an order is refused with `NO_RETURN_NOT_ACCEPTED`.",
+    )
     remark: str = strawberry.field(default="", description=f"For the shop, up to {rule.MAX_REMARK} characters.")
     quote_id: UUID | None = strawberry.field(
         default=None,
@@ -642,6 +647,7 @@ class ShopMutation:
             coupons=coupon_wish(input),
             delivery=delivery_wish(input),
             from_cart=input.from_cart,
+            accepts_no_return=input.accepts_no_return,
             quote_id=input.quote_id,
         )
         return OrderPlaced(order=Order.from_row(order))

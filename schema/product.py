@@ -6,6 +6,7 @@ from uuid import UUID
 
 import strawberry
 
+from loyalty.after_sale import NoReturnCause
 from loyalty.catalogue import MediaKind, ProductState
 from loyalty.rights import Right
 from models.catalogue import Product as ProductRow
@@ -38,6 +39,17 @@ describe(
         ProductState.DRAFT: "Never published.",
         ProductState.PUBLISHED: "On sale.",
         ProductState.HIDDEN: "Taken off sale.",
+    },
+)
+describe(
+    NoReturnCause,
+    "Why goods cannot be returned within seven days without a reason: the exceptions of the law.",
+    {
+        NoReturnCause.CUSTOM_MADE: "Made to order.",
+        NoReturnCause.PERISHABLE: "Fresh and perishable.",
+        NoReturnCause.DIGITAL: "Digital goods that were opened.",
+        NoReturnCause.NEWSPAPER: "Newspapers and periodicals.",
+        NoReturnCause.BY_NATURE: "Not fit to be returned by their nature.",
     },
 )
 describe(
@@ -78,6 +90,10 @@ async def _skus_on_sale(info: Info, product_id: UUID) -> list[Sku]:
     return [Sku.from_row(row) for row in found or ()]
 
 
+def _no_return(row: ProductRow) -> NoReturnCause | None:
+    return NoReturnCause(row.no_return_cause) if row.no_return_cause else None
+
+
 @strawberry.type(description="Something on sale, in one or more SKUs.")
 class Product:
     """A product as members see it."""
@@ -87,6 +103,9 @@ class Product:
     subtitle: str = strawberry.field(description="A line under the name, at most 120 characters, or empty.")
     description: str = strawberry.field(description="Plain text, at most 5,000 characters, or empty.")
     published_at: datetime = strawberry.field(description="When it last went on sale.")
+    no_return_cause: NoReturnCause | None = strawberry.field(
+        description="Why it cannot be returned within seven days without a reason; null: it can."
+    )
     category_id: strawberry.Private[UUID | None]
 
     @strawberry.field(description="The category it stands in; null while that is off the shelves.")
@@ -135,6 +154,7 @@ class Product:
             subtitle=row.subtitle,
             description=row.description,
             published_at=row.published_at,
+            no_return_cause=_no_return(row),
             category_id=row.category_id,
         )
 
@@ -153,6 +173,9 @@ class OperatorProduct:
     updated_at: datetime = strawberry.field(description="When it was last changed itself; its SKUs do not count.")
     shipping_template_id: UUID | None = strawberry.field(
         description="The template that it is shipped under; null: the shop's default one."
+    )
+    no_return_cause: NoReturnCause | None = strawberry.field(
+        description="Why it cannot be returned within seven days without a reason; null: it can."
     )
     category_id: strawberry.Private[UUID | None]
 
@@ -188,6 +211,7 @@ class OperatorProduct:
             created_at=row.created_at,
             updated_at=row.updated_at,
             shipping_template_id=row.shipping_template_id,
+            no_return_cause=_no_return(row),
             category_id=row.category_id,
         )
 
@@ -220,6 +244,9 @@ class ProductCreateInput:
         default_factory=list,
         description="Its pictures and videos in their order, at most 20. Publishing needs a picture.",
     )
+    no_return_cause: NoReturnCause | None = strawberry.field(
+        default=None, description="Why it cannot be returned without a reason; members confirm it with each order."
+    )
     skus: list[SkuInput] = strawberry.field(description="Its SKUs in their order, 1 to 100.")
 
 
@@ -238,6 +265,9 @@ class ProductUpdateInput:
     )
     media: strawberry.Maybe[list[MediaInput]] = strawberry.field(
         description="All its pictures and videos in their order, at most 20; what is not in the list is gone."
+    )
+    no_return_cause: strawberry.Maybe[NoReturnCause | None] = strawberry.field(
+        description="Why it cannot be returned without a reason; null: it can. Orders placed before keep what they had."
     )
 
 
@@ -379,6 +409,7 @@ class OperatorMutation:
             subtitle=input.subtitle,
             description=input.description,
             category_id=input.category_id,
+            no_return_cause=input.no_return_cause,
             media=[one.to_medium() for one in input.media],
             skus=[one.to_new() for one in input.skus],
             idempotency_key=idempotency_key,
@@ -408,6 +439,8 @@ class OperatorMutation:
             changes["description"] = input.description.value
         if input.category_id:
             changes["category_id"] = input.category_id.value
+        if input.no_return_cause:
+            changes["no_return_cause"] = input.no_return_cause.value
         if input.media:
             changes["media"] = [one.to_medium() for one in input.media.value]
         row = await verbs.update(
