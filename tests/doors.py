@@ -20,6 +20,7 @@ from resolvers.deps import Deps
 from resolvers.member import join
 from schema import operator, shop
 from schema.http import GraphQLEndpoint, graphql_routes
+from schema.rates import Rates
 
 
 class Bearer(str):
@@ -64,11 +65,11 @@ class Door:
         return [error["extensions"]["code"] for error in answer.get("errors", [])]
 
 
-def doors_app(deps: Deps, *, development: bool = True) -> Starlette:
+def doors_app(deps: Deps, *, development: bool = True, rates: Rates | None = None) -> Starlette:
     """Both endpoints as the server mounts them."""
     shop_schema, operator_schema = _schemas()
-    members = GraphQLEndpoint(shop_schema, deps, shop.sign_in, development=development)
-    operators = GraphQLEndpoint(operator_schema, deps, operator.sign_in, development=development)
+    members = GraphQLEndpoint(shop_schema, deps, shop.sign_in, development=development, rates=rates)
+    operators = GraphQLEndpoint(operator_schema, deps, operator.sign_in, development=development, rates=rates)
     return Starlette(routes=[*graphql_routes("/graphql", members), *graphql_routes("/admin/graphql", operators)])
 
 
