@@ -156,7 +156,7 @@ async def place(
         admit_purchase(excepted=excepted, accepted=accepts_no_return)
         if kept is not None:
             basket = thaw(basket, kept.frozen)
-        going = await order_delivery.read(deps, basket, delivery, now)
+        going = await order_delivery.read(deps, basket, delivery, now, terms_of=kept.made_at if kept else None)
         priced = await price_basket(basket, coupons, points_wanted, now, ship=going.ship)
         quote = priced.quote
         rule.admit_amount(payable_fen=quote.payable_fen, expected_fen=expected_fen)

@@ -11,10 +11,18 @@ from loyalty.coupon_choice import CouponVerdict, Plan, Verdict
 from loyalty.coupon_use import HeldCoupon
 from resolvers import coupon as verbs
 from resolvers import order as order_verbs
+from resolvers.order_delivery import DeliveryWish
 from schema.context import Info
 from schema.coupon_terms import CouponTermsView
 from schema.enums import describe
-from schema.order import OrderLineInput, OutOfStockRefusal, PurchaseLimitRefusal, SkuNotOnSaleRefusal, wishes
+from schema.order import (
+    OrderLineInput,
+    OutOfStockRefusal,
+    PurchaseLimitRefusal,
+    RegionNotDeliveredRefusal,
+    SkuNotOnSaleRefusal,
+    wishes,
+)
 from schema.permissions import ForMembers, require_member
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
@@ -118,7 +126,12 @@ class CartCoupons:
 
 
 CartCouponsResult = Annotated[
-    CartCoupons | OutOfStockRefusal | PurchaseLimitRefusal | SkuNotOnSaleRefusal | SimpleRefusal,
+    CartCoupons
+    | OutOfStockRefusal
+    | PurchaseLimitRefusal
+    | SkuNotOnSaleRefusal
+    | RegionNotDeliveredRefusal
+    | SimpleRefusal,
     strawberry.union("CartCouponsResult", description="The coupons for a cart, or why it could not be ordered."),
 ]
 
@@ -136,6 +149,18 @@ class ShopQuery:
         self,
         info: Info,
         lines: Annotated[list[OrderLineInput], strawberry.argument(description="The cart, 1 to 50 lines.")],
+        address_id: Annotated[
+            UUID | None,
+            strawberry.argument(
+                description="The address it would be shipped to, for coupons off the shipping fee; without it there is "
+                "no fee yet."
+            ),
+        ] = None,
     ) -> CartCouponsResult:
-        plan = await order_verbs.weigh_coupons(info.context.deps, member_id=require_member(info), lines=wishes(lines))
+        plan = await order_verbs.weigh_coupons(
+            info.context.deps,
+            member_id=require_member(info),
+            lines=wishes(lines),
+            delivery=DeliveryWish(address_id=address_id) if address_id else None,
+        )
         return CartCoupons.from_rule(plan)
