@@ -155,17 +155,23 @@ def at_payment(*, has_goods: bool, picked_up: bool) -> FulfilmentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePieces:
-    """The pieces of one order line: ordered, given back, sent in parcels that stand."""
+    """The pieces of one order line: ordered, given back, on their way back, sent in parcels that stand."""
 
     line_id: UUID
     quantity: int
     refunded_count: int = 0
+    refunding_count: int = 0
     shipped_count: int = 0
 
     @property
     def left(self) -> int:
-        """How many can still be sent; a refund takes pieces that are not sent yet first."""
+        """How many are owed; a refund takes pieces that are not sent yet first."""
         return max(self.quantity - self.refunded_count - self.shipped_count, 0)
+
+    @property
+    def sendable(self) -> int:
+        """How many can be sent now: not those that are being refunded."""
+        return max(self.left - self.refunding_count, 0)
 
 
 def state_of(current: FulfilmentState, lines: Sequence[LinePieces]) -> FulfilmentState:
@@ -241,7 +247,7 @@ def admit_parcel(
 
 def _admit_pieces(lines: Sequence[LinePieces], wanted: Sequence[Pieces] | None) -> tuple[Pieces, ...]:
     if wanted is None:
-        return tuple(Pieces(line_id=line.line_id, quantity=line.left) for line in lines if line.left)
+        wanted = [Pieces(line_id=line.line_id, quantity=line.sendable) for line in lines if line.sendable]
     by_id = {line.line_id: line for line in lines}
     summed: dict[UUID, int] = {}
     for pieces in wanted:
@@ -251,8 +257,8 @@ def _admit_pieces(lines: Sequence[LinePieces], wanted: Sequence[Pieces] | None) 
     if not summed:
         raise ParcelLinesInvalid()
     for line_id, quantity in summed.items():
-        if quantity > by_id[line_id].left:
-            raise ParcelTooMuch(line_id=str(line_id), left=by_id[line_id].left)
+        if quantity > by_id[line_id].sendable:
+            raise ParcelTooMuch(line_id=str(line_id), left=by_id[line_id].sendable)
     return tuple(Pieces(line_id=line_id, quantity=quantity) for line_id, quantity in summed.items())
 
 

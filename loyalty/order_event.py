@@ -18,8 +18,10 @@ class OrderEventKind(StrEnum):
     REVIVED = "revived"
     LATE_PAYMENT = "late_payment"
     DUPLICATE_PAYMENT = "duplicate_payment"
+    MISMATCHED_PAYMENT = "mismatched_payment"
     PAYMENT_RETURNED = "payment_returned"
     NOT_DELIVERED = "not_delivered"
+    DELIVERED = "delivered"
     PARCEL_SENT = "parcel_sent"
     PARCEL_CHANGED = "parcel_changed"
     PARCEL_VOIDED = "parcel_voided"
@@ -60,10 +62,14 @@ TITLES: Mapping[OrderEventKind, EventTitle] = {
     OrderEventKind.DUPLICATE_PAYMENT: EventTitle(
         "收到重复付款，将原路退回", "Paid twice: the second payment goes back"
     ),
+    OrderEventKind.MISMATCHED_PAYMENT: EventTitle(
+        "付款与订单不符，将原路退回", "Not what was asked for: the money goes back"
+    ),
     OrderEventKind.PAYMENT_RETURNED: EventTitle("多收款项已退回", "That payment is back"),
     OrderEventKind.NOT_DELIVERED: EventTitle(
         "权益未能发放，客服处理中", "Could not be given out; the shop looks into it"
     ),
+    OrderEventKind.DELIVERED: EventTitle("权益已补发", "Given out after all"),
     OrderEventKind.PARCEL_SENT: EventTitle("包裹已发出", "A parcel was sent"),
     OrderEventKind.PARCEL_CHANGED: EventTitle("运单号已更正", "A tracking number was corrected"),
     OrderEventKind.PARCEL_VOIDED: EventTitle("包裹已作废", "A parcel was not sent after all"),

@@ -62,7 +62,8 @@ async def step(order: Order, wanted: FulfilmentState, **columns: Any) -> None:
 async def pieces(order_id: UUID) -> list[LinePieces]:
     """The pieces of each line, in the order of the lines."""
     found = await rows(
-        "SELECT id, quantity, refunded_count, shipped_count FROM order_line WHERE order_id = $1 ORDER BY position",
+        "SELECT id, quantity, refunded_count, refunding_count, shipped_count FROM order_line "
+        "WHERE order_id = $1 ORDER BY position",
         [order_id],
     )
     return [
@@ -70,6 +71,7 @@ async def pieces(order_id: UUID) -> list[LinePieces]:
             line_id=row["id"],
             quantity=row["quantity"],
             refunded_count=row["refunded_count"],
+            refunding_count=row["refunding_count"],
             shipped_count=row["shipped_count"],
         )
         for row in found
@@ -79,28 +81,16 @@ async def pieces(order_id: UUID) -> list[LinePieces]:
 async def recount(deps: Deps, order: Order, now: datetime) -> None:
     """Bring the state to what the pieces say, after a parcel was made or voided, or pieces were refunded.
 
-    Runs in the transaction that changed the pieces, with the member locked. Of an order that is refunded as a whole
-    nothing is left to send, whatever its lines say.
+    Runs in the transaction that changed the pieces, with the member locked.
     """
     assert in_transaction(), "the state changes together with the pieces"
-    lines = await pieces(order.id)
-    if order.state == OrderState.REFUNDED:
-        lines = [
-            LinePieces(
-                line_id=line.line_id,
-                quantity=line.quantity,
-                refunded_count=line.quantity,
-                shipped_count=line.shipped_count,
-            )
-            for line in lines
-        ]
     current = FulfilmentState(order.fulfilment_state)
-    wanted = rule.state_of(current, lines)
+    wanted = rule.state_of(current, await pieces(order.id))
     if wanted is not current:
         is_shipped = wanted is FulfilmentState.SHIPPED and order.state == OrderState.PAID
         due = rule.receive_due(now, deps.receive_after) if is_shipped else None
         await step(order, wanted, receive_due_at=due)
-        if wanted is FulfilmentState.SHIPPED:
+        if is_shipped:
             await note(order.id, OrderEventKind.SHIPPED, now)
     elif wanted is FulfilmentState.SHIPPED and order.state == OrderState.REFUNDED:
         await changed("UPDATE shop_order SET receive_due_at = NULL WHERE id = $1", [order.id])

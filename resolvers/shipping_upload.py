@@ -188,9 +188,10 @@ async def _finish(deps: Deps, one: _Try, state: UploadState) -> None:
     now = deps.clock.now()
     async with transaction():
         await changed(
-            "UPDATE shipping_upload SET done = CASE WHEN $4 = 'done' THEN $2 ELSE done END, done_at = $3, tries = 0, "
-            "unclear = false, last_error = '', state = CASE WHEN wanted = $2 THEN $4 ELSE state END, "
-            "due_at = CASE WHEN wanted = $2 THEN NULL ELSE $3 END WHERE id = $1 AND state = 'waiting'",
+            "UPDATE shipping_upload SET done = CASE WHEN $4::text = 'done' THEN $2 ELSE done END, "
+            "done_at = CASE WHEN $4::text = 'done' THEN $3 ELSE done_at END, tries = 0, unclear = false, "
+            "last_error = '', state = CASE WHEN wanted = $2 THEN $4::text ELSE state END, "
+            "due_at = CASE WHEN wanted = $2 THEN NULL ELSE $3::timestamptz END WHERE id = $1 AND state = 'waiting'",
             [one.upload.id, one.upload.wanted, now, state],
         )
         failed = [f"shipping_upload_failed:{one.upload.order_id.hex}:{at}" for at in range(1, one.upload.wanted + 1)]

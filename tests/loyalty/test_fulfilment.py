@@ -69,6 +69,20 @@ def test_parcels_are_taken_as_the_page_says(row: dict[str, str]) -> None:
     assert answer == row["answer"]
 
 
+def test_pieces_on_their_way_back_are_owed_still_but_not_sent() -> None:
+    lines = [LinePieces(line_id=LINES["A"], quantity=3, refunding_count=2, shipped_count=1)]
+    assert rule.state_of(FulfilmentState.PARTLY_SHIPPED, lines) is FulfilmentState.PARTLY_SHIPPED
+    with pytest.raises(rule.ParcelLinesInvalid):
+        rule.admit_parcel(
+            state=FulfilmentState.PARTLY_SHIPPED,
+            lines=lines,
+            parcels=(),
+            carrier="SF",
+            tracking_number="SF1234567890",
+            wanted=None,
+        )
+
+
 def test_a_parcel_is_known_by_its_carrier_and_number() -> None:
     with pytest.raises(rule.ParcelKnown):
         rule.admit_parcel(
