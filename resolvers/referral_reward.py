@@ -45,7 +45,8 @@ ASK_AGAIN = timedelta(minutes=10)
 """How long a reward waits that is only kept by a stop, or by a refund on its way."""
 
 _ORDER = """
-SELECT o.state, o.payable_fen - coalesce(sum(refund.amount_fen), 0)::bigint AS left_fen FROM shop_order o
+SELECT CASE WHEN o.refunding_fen > 0 THEN 'refunding' ELSE o.state END AS state,
+    o.payable_fen - coalesce(sum(refund.amount_fen), 0)::bigint AS left_fen FROM shop_order o
 LEFT JOIN refund ON refund.order_id = o.id AND refund.state = 'succeeded'
     AND refund.order_refund_id IS NOT NULL
 WHERE o.id = $1 GROUP BY o.id

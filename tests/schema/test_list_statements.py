@@ -26,6 +26,7 @@ from tests.shelves import make_product
 Tokens = Callable[..., Awaitable[Bearer]]
 SIZES = (1, 10, 50)
 COUNTED_WITH_THEIR_NOUN = {
+    "afterSales",
     "couponOffers",
     "coupons",
     "couponTemplates",
@@ -36,6 +37,8 @@ COUNTED_WITH_THEIR_NOUN = {
     "couponGifts",
     "couponTillUses",
     "priceChanges",
+    "newcomerGrants",
+    "newcomerPackVersions",
     "memberCoupons",
     "mallItems",
     "mallItemVersions",
@@ -50,6 +53,8 @@ COUNTED_WITH_THEIR_NOUN = {
     "whyLog",
     "billRuns",
     "birthdayGifts",
+    "shippingTemplates",
+    "shippingTemplateVersions",
 }
 """Lists that this store does not fill; the tests of their noun count their statements."""
 
