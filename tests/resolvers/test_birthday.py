@@ -11,6 +11,8 @@ from jobs.sweeps import SWEEPS
 from loyalty.rights import Role
 from loyalty.shop_time import birthdays_on, is_birthday
 from models.asyncpg_backend import SqlCount, sql_count
+from models.birthday import Birthday
+from models.coupon import Coupon
 from models.engine import rows
 from models.ids import new_id
 from resolvers import birthday
@@ -18,6 +20,7 @@ from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind
 from resolvers.verify import verify
+from tests.coupons import make_template
 from tests.doors import Bearer, Door, make_member
 from tests.rulebook import buys, published, tiers
 
@@ -130,3 +133,19 @@ async def statements(door: Door, document: str, token: str) -> int:
     await door.ask(document, token=token)
     sql_count.reset(mark)
     return counter.value
+
+
+async def test_a_tier_gives_coupons_on_the_birthday_as_far_as_there_are_any(deps: Deps) -> None:
+    template = await make_template(deps, total_limit=3, claimable=False)
+    gift = {"kind": "birthday_coupons", "figure": 2, "code": template.code}
+    await tiers(deps, {"code": "basic", "name": "普卡", "threshold": 0, "benefits": [gift]})
+    first, second = await member_born(deps, TODAY, growth=0), await member_born(deps, TODAY, growth=0)
+    await sweep(deps)
+    await sweep(deps)
+    kept = sorted([(await Birthday.get(member_id=one)) for one in (first, second)], key=lambda row: -row.coupon_count)
+    assert [(row.coupon_count, row.coupon_refusal) for row in kept] == [(2, ""), (1, "COUPONS_GONE")]
+    given = await Coupon.filter(template_id=template.id)
+    assert sorted(coupon.member_id for coupon in given) == sorted([kept[0].member_id] * 2 + [kept[1].member_id])
+    assert {coupon.channel for coupon in given} == {"birthday"}
+    assert {coupon.cause_id for coupon in given} == {row.id for row in kept}
+    assert not [found for found in await verify() if found.offenders]
