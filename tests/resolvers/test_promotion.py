@@ -32,7 +32,7 @@ from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
 
-STEP = {"kind": "amount_off", "steps": [{"threshold_fen": 10_000, "off_fen": 1_500}]}
+STEP: dict[str, Any] = {"kind": "amount_off", "steps": [{"threshold_fen": 10_000, "off_fen": 1_500}]}
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
