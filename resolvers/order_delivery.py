@@ -41,8 +41,12 @@ class Delivery:
     ship: Ship | None
 
 
-async def read(deps: Deps, basket: Basket, wish: DeliveryWish | None, now: datetime) -> Delivery:
+async def read(
+    deps: Deps, basket: Basket, wish: DeliveryWish | None, now: datetime, *, terms_of: datetime | None = None
+) -> Delivery:
     """Where an order of this basket would go. ``wish`` None: that is not asked yet, and no fee is either.
+
+    Fees are found under the templates' terms of ``terms_of``, such as when a price was kept; None: of now.
 
     Raises: DeliveryUnclear (both were named), AddressNotFound, PickUpPointNotFound; the fee, when it is asked for:
         AddressRequired, RegionNotDelivered.
@@ -61,7 +65,13 @@ async def read(deps: Deps, basket: Basket, wish: DeliveryWish | None, now: datet
             for line, after in zip(basket.prices, promoted.lines, strict=True)
         ]
         return await order_shipping.quote(
-            basket.member_id, goods, address=there, tier=basket.under.tier, now=now, zone=deps.zone
+            basket.member_id,
+            goods,
+            address=there,
+            tier=basket.under.tier,
+            now=now,
+            zone=deps.zone,
+            terms_of=terms_of,
         )
 
     return Delivery(address=there, pick_up_point_id=None, ship=ship)

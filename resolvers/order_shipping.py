@@ -36,7 +36,10 @@ FROM sku JOIN product ON product.id = sku.product_id
 LEFT JOIN shipping_template template ON template.id = coalesce(
     product.shipping_template_id, (SELECT id FROM shipping_template WHERE is_default)
 )
-LEFT JOIN shipping_template_version terms ON terms.template_id = template.id AND terms.version = template.version
+LEFT JOIN LATERAL (
+    SELECT version.id, version.definition FROM shipping_template_version version
+    WHERE version.template_id = template.id AND version.made_at <= $2 ORDER BY version.version DESC LIMIT 1
+) terms ON true
 WHERE sku.id = ANY($1::uuid[])
 """
 
@@ -64,14 +67,15 @@ async def quote(
     tier: TierLevel,
     now: datetime,
     zone: tzinfo,
+    terms_of: datetime | None = None,
 ) -> ShippingQuote:
-    """What it costs to ship these goods to the address, None: to nowhere.
+    """What it costs to ship these goods to the address, None: to nowhere; under the terms as they were at ``terms_of``.
 
     Raises:
         AddressRequired: there is no address, and some of the goods have a template.
         RegionNotDelivered: some of the goods are not delivered there.
     """
-    found = {row["id"]: row for row in await rows(_TEMPLATES, [[one.sku_id for one in goods]])}
+    found = {row["id"]: row for row in await rows(_TEMPLATES, [[one.sku_id for one in goods], terms_of or now])}
     lines = [_line(one, found[one.sku_id]) for one in goods]
     if address is None:
         return admit_without_address(lines)
@@ -80,7 +84,7 @@ async def quote(
 
 def _line(goods: Goods, row: Mapping[str, Any]) -> ShippingLine:
     template = None
-    if row["code"] is not None:
+    if row["version_id"] is not None:
         template = TemplateInForce(code=row["code"], version_id=row["version_id"], terms=_parsed(row["definition"]))
     return ShippingLine(
         sku_id=goods.sku_id,

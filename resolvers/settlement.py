@@ -27,12 +27,16 @@ from resolvers.referral_reward import order_settled
 
 
 async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> None:
-    """The order is paid: what it held is spent, what it earns is credited under the rules it was placed with."""
+    """The order is paid: what it held is spent, what it earns is credited under the rules it was placed with.
+
+    Points, growth value and what a referral rests on are earned with goods; what shipping cost earns nothing.
+    """
+    goods_fen = paid_fen - (order.shipping_fen - order.shipping_coupon_fen)
     await step(order, OrderState.PAID, paid_at=now, close_due_at=None, closed_at=None)
     await note(order.id, "paid", now, paid_fen=paid_fen)
     programme: InForce[PointsProgramme] = await version("points", order.points_version_id)
     await order_hold.post_own(deps, order, now)
-    earned = points_rule.earn(programme.rules, paid_fen=paid_fen, multiplier_bp=order.points_multiplier_bp)
+    earned = points_rule.earn(programme.rules, paid_fen=goods_fen, multiplier_bp=order.points_multiplier_bp)
     earned = await points.within_caps(order.member_id, programme.rules, earned, now=now, zone=deps.zone)
     if earned:
         await points.credit(
@@ -50,7 +54,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
     placed_with: InForce[TierTable] = await version("tier", order.tier_version_id)
     await grow(
         order.member_id,
-        amount=growth_for(placed_with.rules, paid_fen),
+        amount=growth_for(placed_with.rules, goods_fen),
         kind=GrowthEntryKind.EARN,
         cause_kind="order",
         cause_id=order.id,
@@ -62,7 +66,7 @@ async def book(deps: Deps, order: Order, *, paid_fen: int, now: datetime) -> Non
     await deliver(order, now=now, zone=deps.zone)
     if order.kind != OrderKind.GROUP:
         await fulfilment.begin(order, now)
-    await order_settled(order, paid_fen=paid_fen, now=now)
+    await order_settled(order, paid_fen=goods_fen, now=now)
     await order_hold.post_shared(deps, order, now)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from loyalty.rights import Role
+from models.asyncpg_backend import SqlCount, sql_count
 from models.ids import new_secret
 from resolvers.deps import Deps
 from tests.doors import Bearer, Door
@@ -159,6 +160,27 @@ async def test_a_product_names_its_template(admin: Door, operator_token: Tokens,
     assert (await admin.ask(PRODUCT, missing, token=boss))["done"]["code"] == "PRODUCT_NOT_FOUND"
     unknown = {"product": str(product.id), "id": str(boss.subject_id), "key": new_secret(12)}
     assert (await admin.ask(PRODUCT, unknown, token=boss))["done"]["code"] == "SHIPPING_TEMPLATE_NOT_FOUND"
+
+
+async def test_lists_take_the_same_statements_for_1_and_20_rows(
+    admin: Door, operator_token: Tokens, deps: Deps
+) -> None:
+    boss = await operator_token()
+    made = (await create(admin, boss))["template"]
+    for fee in range(20):
+        terms = {"otherwise": {"firstFee": fee}}
+        await create(admin, boss, terms=terms)
+        await admin.ask(CHANGE, {"id": made["id"], "terms": terms, "key": new_secret(12)}, token=boss)
+    for document, name in ((LIST, "shippingTemplates"), (VERSIONS, "shippingTemplateVersions")):
+        counts = set()
+        for first in (1, 20):
+            counter = SqlCount()
+            mark = sql_count.set(counter)
+            found = await admin.ask(document, {"id": made["id"], "first": first}, token=boss)
+            sql_count.reset(mark)
+            assert len(found[name]["nodes"]) == first
+            counts.add(counter.value)
+        assert len(counts) == 1, name
 
 
 async def test_only_those_with_the_right_say_what_shipping_costs(admin: Door, operator_token: Tokens) -> None:
