@@ -259,11 +259,17 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
+        if value.strip() == "none":
+            return "none"
         for part in value.split(","):
             try:
-                ipaddress.ip_network(part.strip(), strict=False)
+                network = ipaddress.ip_network(part.strip(), strict=False)
             except ValueError as error:
-                raise ValueError(f"{part.strip()!r} is no address or network; write 10.0.0.0/8,127.0.0.1") from error
+                raise ValueError(
+                    f"{part.strip()!r} is no address or network; write 10.0.0.0/8,127.0.0.1 or none"
+                ) from error
+            if network.prefixlen == 0:
+                raise ValueError(f"{part.strip()} would let anybody pretend to be anybody")
         return value
 
     @field_validator("wechat_mch_private_key")

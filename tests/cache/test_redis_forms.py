@@ -1,15 +1,18 @@
 """Every form of Redis by its URL, and a failover in the middle of the work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
+from redis.exceptions import ResponseError
 
 from cache.address import Address, Form, parse
-from cache.client import Client
+from cache.client import WAIT_S, Client
 from cache.engine import connect
 from cache.member_code import ShownCode, claim, keep
 from cache.member_code import _key as code_key
@@ -149,3 +152,35 @@ async def soon(asking: Callable[[], Awaitable[T]]) -> T:
         with suppress(*OUTAGES):
             return await asking()
     return await asking()
+
+
+async def test_what_fails_in_a_turn_fails_alone(redis: Client) -> None:
+    name = f"turn:{new_secret(6)}"
+    answers: Sequence[object] = await asyncio.gather(
+        redis.set(name, "text"), redis.incr(name), redis.get(name), redis.get(f"{name}:none"), return_exceptions=True
+    )
+    assert answers[0] is True
+    assert isinstance(answers[1], ResponseError)
+    assert list(answers[2:]) == [b"text", None]
+
+
+async def test_who_stops_waiting_leaves_the_others_their_answers(redis: Client) -> None:
+    names = [f"{{turn}}:{new_secret(6)}" for _ in range(20)]
+    asking: list[asyncio.Future[object]] = [asyncio.ensure_future(redis.set(name, name)) for name in names]
+    await asyncio.sleep(0)
+    for one in asking[::2]:
+        one.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    assert [one.result() for one in asking[1::2]] == [True] * 10
+    assert await asyncio.gather(*(redis.get(name) for name in names[1::2])) == [one.encode() for one in names[1::2]]
+
+
+async def test_a_redis_that_hangs_makes_one_wait_and_not_everybody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hanging = connect(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(OUTAGES):
+                await hanging.get("key")
+        assert time.monotonic() - began < 2 * WAIT_S + 1
+        await hanging.aclose()
