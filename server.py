@@ -94,7 +94,7 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
         httpx.AsyncClient(limits=httpx.Limits(max_connections=100, max_keepalive_connections=20)) as http,
     ):
         host = MiniProgramHost(http, base_url=settings.wechat_api_base_url)
-        yield Deps(
+        deps = Deps(
             clock=clock,
             zone=ZoneInfo(settings.shop_zone),
             redis=redis,
@@ -136,6 +136,9 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
                 fault_days=settings.after_sale_fault_days,
             ),
         )
+        yield deps
+        # What was written and answered is still being told to the gates of flash sales.
+        await deps.group_commit.idle()
     await redis.aclose()
 
 

@@ -147,7 +147,8 @@ async def own_store_url(spare_store_url: str) -> str:
     """A store as new for one test, which may publish rules: a module whose tests do overrides ``store_url`` with it."""
     connection = await asyncpg.connect(spare_store_url)
     await connection.execute(
-        "TRUNCATE member, operator, programme_version, mall_item, coupon_template, promotion, group_buy, bill_run CASCADE; "
+        "TRUNCATE product, flash_sale, member, operator, programme_version, mall_item, coupon_template, "
+        "promotion, group_buy, bill_run CASCADE; "
         "INSERT INTO programme_version SELECT * FROM first_version"
     )
     await connection.close()
@@ -196,7 +197,7 @@ async def deps(store: None, clock: SetClock, redis_url: str, wechat: SandboxCont
     app = await wechat.config()
     async with httpx.AsyncClient(trust_env=False) as http:
         host = MiniProgramHost(http, base_url=wechat.base_url)
-        yield Deps(
+        made = Deps(
             clock=clock,
             zone=ZoneInfo("Asia/Shanghai"),
             redis=redis,
@@ -209,6 +210,8 @@ async def deps(store: None, clock: SetClock, redis_url: str, wechat: SandboxCont
             pay_window=timedelta(minutes=30),
             shipping=shipping_client(host, redis, app),
         )
+        yield made
+        await made.group_commit.idle()
     await redis.aclose()
 
 
