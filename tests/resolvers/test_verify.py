@@ -47,6 +47,14 @@ FLASH = (
     "returned_count, waiting_count, epoch)"
 )
 
+PROMOTION = """
+    boss AS (INSERT INTO operator (id, login, display_name, password_hash, role, created_at)
+        VALUES ($1, $1::uuid::text, '', '', 'owner', now())),
+    one AS (INSERT INTO promotion (id, code, kind, state, title, priority, version, created_at, updated_at)
+        VALUES ($1, 'breaks', 'discount', 'draft', '', 0, 1, now(), now())),
+    terms AS (INSERT INTO promotion_version (id, promotion_id, version, title, priority, definition, made_at,
+        made_by_id) VALUES ($1, $1, 1, '', 0, '{}', now(), $1))
+"""
 BREAKS = {
     "points_balance": "UPDATE points_account SET balance = balance + 1 WHERE member_id = $1",
     "points_held": "UPDATE points_account SET balance = balance + 1, held = held + 1 WHERE member_id = $1",
@@ -72,6 +80,11 @@ BREAKS = {
     "address_default": "INSERT INTO address (id, member_id, region_code, province, city, district, sealed, label, "
     "is_default, created_at, updated_at) VALUES ($1, $1, '440106', '', '', '', '', '', false, now(), now())",
     "order_coupons": "UPDATE order_line SET coupon_fen = 1, payable_fen = payable_fen - 1 WHERE order_id = $3",
+    "order_promotions": "UPDATE order_line SET promotion_fen = 1, payable_fen = payable_fen - 1 WHERE order_id = $3",
+    "promotions_of_orders": f"WITH {PROMOTION} INSERT INTO order_promotion (id, order_id, promotion_id, version_id, "
+    "uses, discount_fen, of_pieces, shares) VALUES ($1, $3, $1, $1, 1, 1, true, '[1]')",
+    "promotion_quota": f"WITH {PROMOTION} INSERT INTO promotion_quota (promotion_id, used_count, spent_fen) "
+    "VALUES ($1, 1, 1)",
     "coupons_of_orders": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'reserved', 'claim', 'k', now(), "
     "now() + interval '1 day', NULL, $3, now(), now(), now())",
     "coupon_quota": f"WITH {COUPON} INSERT INTO coupon_quota (template_id, issued_count, day_count, committed_fen) "
@@ -81,7 +94,7 @@ BREAKS = {
     "price_history": "UPDATE sku SET price_fen = price_fen + 1 WHERE id = $2",
     "coupon_till_uses": f"WITH {COUPON}, mine AS ({GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())) INSERT INTO coupon_till_use (id, coupon_id, "
-    "member_id, operator_id, code_mark, place, used_at) VALUES ($1, $1, $1, $1, 'm', 'shop', now())",
+    "member_id, operator_id, code_mark, place, note, reverse_reason, used_at) VALUES ($1, $1, $1, $1, 'm', 'shop', '', '', now())",
     "coupon_gifts": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'gift', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())",
     "coupon_channels": f"WITH {COUPON} INSERT INTO coupon_grant (id, template_id, state, audience, reason, total, "
@@ -110,6 +123,9 @@ BREAKS = {
     "referral_goals": "INSERT INTO referral_goal (id, member_id, code, friends, points, growth, version_id, "
     "unlocked_at) SELECT $1, $1, 'one', 1, 0, 0, id, now() FROM programme_version WHERE kind = 'referral' LIMIT 1",
     "refunds": "UPDATE shop_order SET refunding_fen = 1 WHERE id = $3",
+    "parcels": "UPDATE order_line SET shipped_count = 1 WHERE order_id = $3",
+    "fulfilment_states": "UPDATE shop_order SET fulfilment_state = 'to_ship' WHERE id = $3",
+    "shipping_uploads": "UPDATE shop_order SET fulfilment_state = 'partly_shipped' WHERE id = $3",
     "refund_pieces": "UPDATE order_line SET claimed_count = 1 WHERE order_id = $3",
     "refund_parts": "INSERT INTO order_refund (id, order_id, cause, reason, state, amount_fen, shipping_fen, "
     "shipping_back, points_used, earned_reversed, requested_at) VALUES ($1, $3, 'by_operator', '', 'requested', 0, 0, "
