@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 TEST_WORKERS ?= 2
 STORIES ?= 300
+ORDERS ?= 3000
 STEPS ?= 60
 UV_VERSION := 0.13.9
 
@@ -37,9 +38,10 @@ check: $(VENV)/.dev ## format, lint, types, import rules, house tests
 race: $(VENV)/.dev ## only the race tests, each with its control
 	@$(PY) -m pytest tests/races $(ARGS)
 
-simulate: $(VENV)/.dev ## tell many long stories over the store (STORIES=300 STEPS=60 SEED=1 to tell the same again)
-	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed STORIES=$(STORIES) STEPS=$(STEPS)"; \
+simulate: $(VENV)/.dev ## tell many long stories over the store, and trade (STORIES=300 STEPS=60 ORDERS=3000 SEED=1 does the same again)
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed STORIES=$(STORIES) STEPS=$(STEPS) ORDERS=$(ORDERS)"; \
 		YOULI_SIMULATE_SEED=$$seed YOULI_SIMULATE_STORIES=$(STORIES) YOULI_SIMULATE_STEPS=$(STEPS) \
+		YOULI_SIMULATE_ORDERS=$(ORDERS) \
 		$(PY) -m pytest tests/simulation --timeout 0 $(ARGS)
 
 audit: $(VENV)/.dev ## the GraphQL-over-HTTP audit of both endpoints (needs node and npm)

@@ -40,6 +40,10 @@ TABLES = (
     "SELECT relname AS name FROM pg_class WHERE relkind = 'r' "
     "AND relnamespace = current_schema()::regnamespace AND relname <> 'tortoise_migrations' ORDER BY 1"
 )
+FILES = (
+    "SELECT relname AS name, relfilenode::bigint AS file FROM pg_class WHERE relkind = 'r' "
+    "AND relnamespace = current_schema()::regnamespace ORDER BY 1"
+)
 
 
 async def migrate_to_the_release() -> None:
@@ -54,24 +58,32 @@ async def counts() -> dict[str, int]:
     return {row["name"]: row["many"] for row in await rows(counted)}
 
 
+async def files() -> dict[str, int]:
+    """The file in which each table lies: another one after a rewrite."""
+    return {row["name"]: row["file"] for row in await rows(FILES)}
+
+
+Before = tuple[str, dict[str, int], dict[str, int]]
+
+
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def counted_before(postgres_url: str, worker_id: str) -> tuple[str, dict[str, int]]:
-    """A store of the release with its rows, upgraded; and how many rows each table had before."""
+async def before_upgrade(postgres_url: str, worker_id: str) -> Before:
+    """A store of the release with its rows, upgraded; and how many rows each table had before, and in which file."""
     url = await make_database(postgres_url, f"youli_upgraded_{worker_id}")
     async with engine.database(url, pool_size=2):
         await migrate_to_the_release()
         connection = await asyncpg.connect(url)
         await connection.execute(ROWS.read_text())
         await connection.close()
-        before = await counts()
+        before, lay_in = await counts(), await files()
         await engine.migrate()
-    return url, before
+    return url, before, lay_in
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def store_url(counted_before: tuple[str, dict[str, int]]) -> str:
+async def store_url(before_upgrade: Before) -> str:
     """The upgraded store."""
-    return counted_before[0]
+    return before_upgrade[0]
 
 
 @pytest.fixture
@@ -101,15 +113,18 @@ async def broken() -> dict[str, object]:
     return {found.invariant.name: found.offenders for found in await verify() if found.offenders}
 
 
-async def test_every_row_is_there_and_every_promise_in_force(
-    store: None, counted_before: tuple[str, dict[str, int]]
-) -> None:
-    before, after = counted_before[1], await counts()
+async def test_every_row_is_there_and_every_promise_in_force(store: None, before_upgrade: Before) -> None:
+    before, after = before_upgrade[1], await counts()
     assert {name for name, many in before.items() if not many} == set(), "the release has rows in every table"
     assert {name: after[name] for name in before} == before
     assert await engine.pending_migrations() == []
     assert await declared.problems() == []
     assert await broken() == {}
+
+
+async def test_no_table_is_written_anew(store: None, before_upgrade: Before) -> None:
+    after = await files()
+    assert [name for name, file in before_upgrade[2].items() if after[name] != file] == []
 
 
 async def test_an_order_paid_before_is_refunded_after(deps: Deps, wechat: SandboxControl) -> None:
