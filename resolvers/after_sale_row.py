@@ -30,7 +30,9 @@ async def pieces_of(after_sale_id: UUID) -> dict[UUID, int]:
 
 
 async def step(row: AfterSale, wanted: AfterSaleState, now: datetime, **columns: Any) -> None:
-    """Move the request to another state by compare-and-set; one that is no longer open lets go of its pieces.
+    """Move the request to another state by compare-and-set; one that ends without a refund lets go of its pieces.
+
+    Those of a refund are let go before it is opened, because they are its own from then on.
 
     Raises: AfterSaleStateRefused.
     """
@@ -47,7 +49,7 @@ async def step(row: AfterSale, wanted: AfterSaleState, now: datetime, **columns:
     moved = await AfterSale.filter(id=row.id, state=current).update(**values)
     assert moved == 1, "the member's lock keeps the request as it was read"
     row.update_from_dict(values)
-    if current in OPEN and wanted not in OPEN:
+    if current in OPEN and wanted in ENDED:
         await let_go(await pieces_of(row.id))
 
 

@@ -64,7 +64,8 @@ async def admit_again(order: Order) -> None:
     """
     found = await rows(
         "SELECT line.sku_id, line.quantity, sku.purchase_limit, "
-        "coalesce((SELECT sum(other.quantity - other.refunded_count) FROM order_line other JOIN shop_order o ON o.id = other.order_id WHERE other.sku_id = line.sku_id "
+        "coalesce((SELECT sum(other.quantity - other.refunded_count) FROM order_line other "
+        "JOIN shop_order o ON o.id = other.order_id WHERE other.sku_id = line.sku_id "
         "AND o.member_id = $2 AND o.kind = 'purchase' AND o.state NOT IN ('closed', 'refunded')), 0)::int AS bought "
         "FROM order_line line JOIN sku ON sku.id = line.sku_id WHERE line.order_id = $1 AND sku.purchase_limit > 0",
         [order.id, order.member_id],

@@ -1,6 +1,6 @@
 """Orders to be refunded in pieces, for tests: bought through the sandbox, refunded by an operator."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from models.order import Order
 from models.order import OrderLine as OrderLineRow
 from resolvers import after_sale, order, payment, refund
 from resolvers.deps import Deps
-from resolvers.order import CouponWish
+from resolvers.order_price import CouponWish
 from tests.doors import make_operator
 from tests.sandbox_server import SandboxControl
 
@@ -80,7 +80,7 @@ async def give_back(
     return await OrderRefund.filter(order_id=order_id).order_by("-id").first()  # type: ignore[return-value]
 
 
-async def standing(member_id: UUID, skus: Mapping[UUID, int]) -> dict[str, Any]:
+async def standing(member_id: UUID, skus: Iterable[UUID | None]) -> dict[str, Any]:
     """Everything of a member, and of the stock of SKUs, that an order changes: to be compared before and after."""
     account = await rows("SELECT balance, held, debt FROM points_account WHERE member_id = $1", [member_id])
     lots = await rows(

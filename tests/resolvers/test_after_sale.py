@@ -139,7 +139,7 @@ async def test_a_return_goes_from_the_parcel_to_the_refund(
 ) -> None:
     one, (line,) = await paid(open_store, wechat, 2)
     await sent(one, received=True, now=clock.now())
-    before = await standing(one.member_id, {line.sku_id: 1})
+    before = await standing(one.member_id, [line.sku_id])
     row = await ask(open_store, one, returned({line.id: 1}))
     await approve(open_store, row, words="上海市南京路 1 号")
     assert (await AfterSale.get(id=row.id)).decision == "上海市南京路 1 号"
@@ -153,7 +153,7 @@ async def test_a_return_goes_from_the_parcel_to_the_refund(
     await decide(open_store, after_sale.receive, row, expected=None)
     await wechat.settle()
     assert await state_of(row) == "refunded"
-    after = await standing(one.member_id, {line.sku_id: 1})
+    after = await standing(one.member_id, [line.sku_id])
     assert after["stock"][0]["stock_left"] == before["stock"][0]["stock_left"] + 1
     assert "after_sale_sent_back" in await told(one)
     assert "after_sale_received" in await told(one)
@@ -165,11 +165,11 @@ async def test_goods_that_stay_with_the_member_do_not_come_back_to_the_stock(
     one, (line,) = await paid(open_store, wechat, 3)
     await rows("UPDATE order_line SET shipped_count = 2 WHERE order_id = $1", [one.id])
     await rows("UPDATE shop_order SET fulfilment_state = 'partly_shipped' WHERE id = $1", [one.id])
-    before = await standing(one.member_id, {line.sku_id: 1})
+    before = await standing(one.member_id, [line.sku_id])
     row = await ask(open_store, one, wish({line.id: 2}, reason=AfterSaleReason.DAMAGED))
     await approve(open_store, row)
     await wechat.settle()
-    after = await standing(one.member_id, {line.sku_id: 1})
+    after = await standing(one.member_id, [line.sku_id])
     # One of the two was not sent yet, the other stays with the member.
     assert after["stock"][0]["stock_left"] == before["stock"][0]["stock_left"] + 1
 

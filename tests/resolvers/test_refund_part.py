@@ -10,7 +10,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loyalty.order import OrderState, OrderStateRefused
+from loyalty.order import OrderLine, OrderState, OrderStateRefused
 from loyalty.points import ClawBackBlocked
 from loyalty.refund import RefundChanged, RefundEffect, RefundInProgress, RefundLinesInvalid, RefundNotStuck
 from models.after_sale import OrderRefund
@@ -19,7 +19,7 @@ from models.engine import rows
 from models.ids import new_secret
 from models.order import Order
 from models.payment import Refund
-from resolvers import refund
+from resolvers import order, payment, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind
@@ -307,6 +307,39 @@ async def test_in_block_mode_only_the_part_whose_points_are_there_is_refunded(
         await give_back(deps, wechat, one.id, {line.id: 2})
     part = await give_back(deps, wechat, one.id, {line.id: 1})
     assert (part.earned_reversed, part.state) == (300, "done")
+
+
+@pytest.mark.parametrize(
+    ("sent", "shops_fault", "comes_back"), [(False, False, True), (True, False, False), (True, True, True)]
+)
+async def test_the_shipping_fee_comes_back_with_the_last_piece_if_it_may(
+    open_store: Deps, wechat: SandboxControl, sent: bool, shops_fault: bool, comes_back: bool
+) -> None:
+    deps = open_store
+    member = await make_member(deps, openid=await wechat.openid())
+    placed = await order.place(
+        deps,
+        member_id=member.id,
+        lines=[OrderLine(sku_id=await put_on_shelf(deps, price_fen=30_000), quantity=2)],
+        points_wanted=0,
+        expected_fen=None,
+        remark="",
+        idempotency_key=new_secret(12),
+    )
+    await rows("UPDATE shop_order SET shipping_fen = 800, payable_fen = payable_fen + 800 WHERE id = $1", [placed.id])
+    await wechat.request_payment(await payment.pay(deps, member_id=member.id, order_id=placed.id))
+    await wechat.settle()
+    (line,) = await lines_of(placed.id)
+    if sent:
+        await rows("UPDATE order_line SET shipped_count = quantity WHERE id = $1", [line.id])
+        await rows("UPDATE shop_order SET fulfilment_state = 'shipped' WHERE id = $1", [placed.id])
+    first = await give_back(deps, wechat, placed.id, {line.id: 1}, shops_fault=shops_fault)
+    assert (first.amount_fen, first.shipping_back) == (30_000, False)
+    seen = await previewed(deps, placed.id, {line.id: 1}, shops_fault=shops_fault)
+    last = await give_back(deps, wechat, placed.id, {line.id: 1}, shops_fault=shops_fault, expected=seen.digest())
+    assert (last.shipping_fen, last.shipping_back) == (800 if comes_back else 0, comes_back)
+    found = await Order.get(id=placed.id)
+    assert (found.state, found.refunded_fen) == (OrderState.REFUNDED, 60_800 if comes_back else 60_000)
 
 
 async def test_a_refund_of_all_that_is_left_follows_refunds_of_parts(open_store: Deps, wechat: SandboxControl) -> None:
