@@ -25,6 +25,8 @@ MAX_EARLY = timedelta(minutes=10_080)
 DEFAULT_CLAIM_MINUTES = 10
 MAX_CLAIM_MINUTES = 60
 MAX_REHEARSAL_BUYERS = 2_000
+QUEUE_TIMES_STOCK = 10
+"""A queue waits for so many times the session's pieces at most: who stands further back only waits in vain."""
 
 
 class FlashSaleState(StrEnum):

@@ -48,7 +48,7 @@ FROM flash_item item JOIN flash_sale sale ON sale.id = item.sale_id WHERE item.i
 
 _QUEUE = """
 UPDATE flash_item SET waiting_count = waiting_count + $2
-WHERE id = $1 AND closed_at IS NULL AND left_count - waiting_count < $2 AND waiting_count + $2 <= carved_count
+WHERE id = $1 AND closed_at IS NULL AND left_count - waiting_count < $2 AND waiting_count + $2 <= carved_count * $3
 RETURNING id
 """
 
@@ -75,7 +75,7 @@ async def ahead_counts(_: Deps, wait_ids: Sequence[UUID]) -> Mapping[UUID, int]:
 
 
 async def join(deps: Deps, *, member_id: UUID, item_id: UUID, quantity: int, idempotency_key: str) -> FlashWait:
-    """Queue for ``quantity`` pieces of an item that is sold out. The queue is never longer than the stock.
+    """Queue for ``quantity`` pieces of an item that is sold out. It waits for ten times the stock at most.
 
     Raises:
         KeyInvalid, KeyReused: the idempotency key.
@@ -120,7 +120,7 @@ async def _join(deps: Deps, member_id: UUID, item_id: UUID, quantity: int, key: 
         )
         result = {"wait_id": str(wait.id)}
         await remember(member_id, key=key, operation=operation, content=content, result=result, now=now)
-        if not await rows(_QUEUE, [item_id, quantity]):
+        if not await rows(_QUEUE, [item_id, quantity, rule.QUEUE_TIMES_STOCK]):
             item = (await rows(_ITEM, [item_id]))[0]
             if item["closed_at"] is not None:
                 raise FlashNotOffered
