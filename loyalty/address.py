@@ -83,6 +83,14 @@ class AddressLimitReached(Refusal):
     en = "You can keep {most} addresses at most."
 
 
+class OrderAddressKept(Refusal):
+    """The order goes somewhere already, and that stays."""
+
+    code = "ORDER_ADDRESS_KEPT"
+    zh = "该订单已有收货地址，不能再次填写"
+    en = "This order has an address already."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """A district, or a city without districts: its six-digit code and its names. ``district`` may be empty."""

@@ -22,6 +22,7 @@ class OrderEventKind(StrEnum):
     PAYMENT_RETURNED = "payment_returned"
     NOT_DELIVERED = "not_delivered"
     DELIVERED = "delivered"
+    ADDRESS_SET = "address_set"
     PARCEL_SENT = "parcel_sent"
     PARCEL_CHANGED = "parcel_changed"
     PARCEL_VOIDED = "parcel_voided"
@@ -70,6 +71,7 @@ TITLES: Mapping[OrderEventKind, EventTitle] = {
         "权益未能发放，客服处理中", "Could not be given out; the shop looks into it"
     ),
     OrderEventKind.DELIVERED: EventTitle("权益已补发", "Given out after all"),
+    OrderEventKind.ADDRESS_SET: EventTitle("已填写收货地址", "An address was given"),
     OrderEventKind.PARCEL_SENT: EventTitle("包裹已发出", "A parcel was sent"),
     OrderEventKind.PARCEL_CHANGED: EventTitle("运单号已更正", "A tracking number was corrected"),
     OrderEventKind.PARCEL_VOIDED: EventTitle("包裹已作废", "A parcel was not sent after all"),

@@ -302,3 +302,45 @@ async def test_a_repeated_order_is_the_first_and_another_address_is_another_cont
     first = await place(shop, mine, (sku_id, 1), addressId=here, key="one-tap-on-order")
     assert await place(shop, mine, (sku_id, 1), addressId=here, key="one-tap-on-order") == first
     assert (await place(shop, mine, (sku_id, 1), addressId=there, key="one-tap-on-order"))["code"] == "KEY_REUSED"
+
+
+SET_ADDRESS = """
+mutation($order: ID!, $address: ID!) {
+  done: orderAddressSet(orderId: $order, addressId: $address) {
+    __typename
+    ... on OrderAddressSet { order { payable address { street } timeline { kind } } }
+    ... on RegionNotDelivered { skuId }
+    ... on OrderStateRefused { state }
+    ... on Refusal { code }
+  }
+}
+"""
+
+
+async def test_an_order_without_an_address_is_given_one_once(
+    shop: Door, member_token: Tokens, deps: Deps, proven: None
+) -> None:
+    mine, other = await member_token(), await member_token()
+    sku_id = await goods(deps, None, price_fen=5_000)
+    here, moved = await address(shop, mine), await address(shop, mine, street="体育西路 1 号")
+    theirs, far = await address(shop, other), await address(shop, mine, **FAR)
+    order_id = (await place(shop, mine, (sku_id, 1)))["order"]["id"]
+
+    async def send_to(address_id: str, token: Bearer = mine) -> Any:
+        given = {"order": order_id, "address": address_id}
+        return (await shop.ask(SET_ADDRESS, given, token=token))["done"]
+
+    assert (await send_to(here, other))["code"] == "ORDER_NOT_FOUND"
+    assert (await send_to(theirs))["code"] == "ADDRESS_NOT_FOUND"
+    sku = await Sku.get(id=sku_id)
+    await Product.filter(id=sku.product_id).update(shipping_template_id=await template(deps))
+    refused = await send_to(far)
+    assert (refused["code"], refused["skuId"]) == ("REGION_NOT_DELIVERED", str(sku_id))
+    for _ in range(2):
+        sent = (await send_to(here))["order"]
+        assert (sent["payable"], sent["address"]["street"]) == (5_000, HOME["street"])
+        assert [event["kind"] for event in sent["timeline"]] == ["placed", "address_set"]
+    assert (await send_to(moved))["code"] == "ORDER_ADDRESS_KEPT"
+    await order.cancel(deps, member_id=mine.subject_id, order_id=UUID(order_id))
+    closed = await send_to(here)
+    assert (closed["code"], closed["state"]) == ("ORDER_STATE_REFUSED", "closed")

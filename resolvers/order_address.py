@@ -1,0 +1,65 @@
+"""Where an order goes, when that was not said as it was placed: flash sales, group-buys and exchanges ask later."""
+
+from uuid import UUID
+
+from loyalty.address import OrderAddressKept
+from loyalty.fulfilment import FulfilmentState, FulfilmentStateRefused
+from loyalty.order import OrderState, OrderStateRefused
+from loyalty.order_event import OrderEventKind
+from loyalty.pick_up import DeliveryUnclear
+from models.engine import retried, transaction
+from models.order import Order, OrderLine
+from resolvers import address, order_shipping
+from resolvers.deps import Deps
+from resolvers.order_row import note, owned
+from resolvers.order_shipping import Goods
+from resolvers.order_write import placed_under
+
+
+@retried
+async def set_address(deps: Deps, *, member_id: UUID, order_id: UUID, address_id: UUID) -> Order:
+    """Send an order that has no address to one of the member's. Its price stays what it is. Harmless to repeat.
+
+    Raises, in this order:
+        OrderNotFound: there is no such order of the member.
+        OrderStateRefused, FulfilmentStateRefused: it is closed, refunded, or has nothing that is still to be sent.
+        DeliveryUnclear: it is picked up.
+        AddressNotFound: there is no such address.
+        OrderAddressKept: it goes somewhere else already.
+        RegionNotDelivered: some of its goods are not delivered there.
+    """
+    now = deps.clock.now()
+    async with transaction(member_id):
+        order = await owned(member_id, order_id)
+        _admit_unsent(order)
+        there = await address.chosen(member_id, address_id)
+        before = await address.of_order(deps, order.id)
+        if before is not None:
+            if before != address.destination(deps.seal, there):
+                raise OrderAddressKept
+            return order
+        goods = [
+            Goods(
+                sku_id=line.sku_id,
+                quantity=line.quantity,
+                goods_fen=line.goods_fen - line.discount_fen - line.promotion_fen,
+            )
+            for line in await OrderLine.filter(order_id=order.id).order_by("position")
+            if line.sku_id is not None
+        ]
+        # The fee itself is not asked for: the price is frozen, and goods that cost one had an address from the start.
+        tier = (await placed_under(member_id, now)).tier
+        await order_shipping.quote(member_id, goods, address=there, tier=tier, now=now, zone=deps.zone)
+        await address.freeze(deps, order_id=order.id, address=there, now=now)
+        await note(order.id, OrderEventKind.ADDRESS_SET, now)
+        return order
+
+
+def _admit_unsent(order: Order) -> None:
+    if order.state not in (OrderState.UNPAID, OrderState.PAID):
+        raise OrderStateRefused(state=order.state)
+    if order.pick_up_point_id is not None:
+        raise DeliveryUnclear
+    waiting = order.fulfilment_state in (FulfilmentState.NONE, FulfilmentState.TO_SHIP) and order.completed_at is None
+    if not waiting:
+        raise FulfilmentStateRefused(state=order.fulfilment_state)

@@ -1,0 +1,50 @@
+"""Saying where an order goes once it is placed."""
+
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from resolvers import order_address as verbs
+from schema.context import Info
+from schema.fulfilment import FulfilmentStateRefusal
+from schema.order import Order, OrderId, OrderStateRefusal, RegionNotDeliveredRefusal
+from schema.permissions import ForMembers, require_member
+from schema.refusal import SimpleRefusal
+
+
+@strawberry.type(description="The order goes to the address.")
+class OrderAddressSet:
+    """Success of orderAddressSet."""
+
+    order: Order = strawberry.field(description="The order; its price is what it was.")
+
+
+OrderAddressSetResult = Annotated[
+    OrderAddressSet | OrderStateRefusal | FulfilmentStateRefusal | RegionNotDeliveredRefusal | SimpleRefusal,
+    strawberry.union("OrderAddressSetResult", description="The order with its address, or why it got none."),
+]
+
+
+@strawberry.type
+class ShopMutation:
+    """For orders that were placed without an address."""
+
+    @strawberry.mutation(
+        description="Give an address to an order that was placed without one, such as a flash sale's, a group-buy's or "
+        "an exchange's, until its goods are sent. The price stays. Harmless to repeat. Refusals: `ORDER_NOT_FOUND`, "
+        "`ORDER_STATE_REFUSED`, `DELIVERY_UNCLEAR` (it is picked up), `FULFILMENT_STATE_REFUSED`, `ADDRESS_NOT_FOUND`, "
+        "`ORDER_ADDRESS_KEPT`, `REGION_NOT_DELIVERED`.",
+        extensions=[ForMembers()],
+    )
+    async def order_address_set(
+        self,
+        info: Info,
+        order_id: OrderId,
+        address_id: Annotated[UUID, strawberry.argument(description="An address in the member's book.")],
+    ) -> OrderAddressSetResult:
+        """One call."""
+        row = await verbs.set_address(
+            info.context.deps, member_id=require_member(info), order_id=order_id, address_id=address_id
+        )
+        return OrderAddressSet(order=Order.from_row(row))
