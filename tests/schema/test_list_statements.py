@@ -8,11 +8,12 @@ import pytest_asyncio
 from graphql import get_named_type
 
 from loyalty.order import OrderLine
+from loyalty.pick_up import PickUpPlace
 from models.asyncpg_backend import SqlCount, sql_count
 from models.engine import transaction
 from models.ids import new_id, new_secret
 from models.member import Member
-from resolvers import order, points_book, refund, stock
+from resolvers import order, pick_up_point, points_book, refund, stock
 from resolvers.deps import Deps
 from resolvers.exception_case import open_case
 from resolvers.programme import ProgrammeKind
@@ -51,6 +52,8 @@ COUNTED_WITH_THEIR_NOUN = {
     "tierHistory",
     "tierOverlays",
     "whyLog",
+    "promotions",
+    "promotionVersions",
     "billRuns",
     "birthdayGifts",
     "shippingTemplates",
@@ -92,6 +95,12 @@ async def filled(deps: Deps) -> Filled:
             idempotency_key=new_secret(12),
         )
         await make_product(deps)
+        await pick_up_point.create(
+            deps,
+            operator_id=boss.id,
+            place=PickUpPlace(name=f"{number} 号店", address="湖滨路 1 号"),
+            idempotency_key=new_secret(12),
+        )
         await make_member(deps)
         await published(deps, ProgrammeKind.POINTS, {"earn_points": 1 + number, "redeem_cap_bp": 10_000})
         await published(deps, ProgrammeKind.CHECK_IN, {"base_points": 1 + number})
