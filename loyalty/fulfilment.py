@@ -155,18 +155,22 @@ def at_payment(*, has_goods: bool, picked_up: bool) -> FulfilmentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePieces:
-    """The pieces of one order line: ordered, given back, on their way back, sent in parcels that stand."""
+    """The pieces of one order line: ordered, given back, on their way back, sent in parcels that stand.
+
+    ``returned_count`` of those given back had been sent.
+    """
 
     line_id: UUID
     quantity: int
     refunded_count: int = 0
     refunding_count: int = 0
     shipped_count: int = 0
+    returned_count: int = 0
 
     @property
     def left(self) -> int:
-        """How many are owed; a refund takes pieces that are not sent yet first."""
-        return max(self.quantity - self.refunded_count - self.shipped_count, 0)
+        """How many are owed: neither sent, nor given back before they were."""
+        return max(self.quantity - self.refunded_count + self.returned_count - self.shipped_count, 0)
 
     @property
     def sendable(self) -> int:

@@ -12,8 +12,8 @@ class Order(Row):
     """One purchase. All amounts in fen, frozen when it is placed; ``payable_fen`` is what WeChat Pay shall collect.
 
     ``goods_fen + shipping_fen = discount_fen + promotion_fen + coupon_fen + points_fen + payable_fen``; each line adds
-    up likewise, without shipping. ``coupon_fen`` counts ``shipping_coupon_fen`` in. ``kind`` is a ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in
-    fen.
+    up likewise, without shipping. ``coupon_fen`` counts ``shipping_coupon_fen`` in. ``kind`` is a
+    ``loyalty.order.OrderKind``; the points of a mall exchange are its price and have no worth in fen.
     """
 
     number = fields.CharField(max_length=32, unique=True)
@@ -62,8 +62,8 @@ class OrderLine(Row):
     """One SKU of an order, with its names and prices as they were; a mall item may be no SKU.
 
     Of its pieces, ``claimed_count`` stand in open after-sale requests, ``refunding_count`` are on their way back and
-    ``refunded_count`` have gone back. ``no_reason_return`` is whether they may be returned without a reason, as it was
-    when the order was placed.
+    ``refunded_count`` have gone back, ``returned_count`` of these after they were sent. ``no_reason_return`` is whether
+    they may be returned without a reason, as it was when the order was placed.
     """
 
     order_id: UUID
@@ -86,6 +86,7 @@ class OrderLine(Row):
     claimed_count = fields.IntField(default=0, db_default=0)
     refunding_count = fields.IntField(default=0, db_default=0)
     refunded_count = fields.IntField(default=0, db_default=0)
+    returned_count = fields.IntField(default=0, db_default=0)
     no_reason_return = fields.BooleanField(default=True, db_default=True)
 
     class Meta:

@@ -62,7 +62,7 @@ async def step(order: Order, wanted: FulfilmentState, **columns: Any) -> None:
 async def pieces(order_id: UUID) -> list[LinePieces]:
     """The pieces of each line, in the order of the lines."""
     found = await rows(
-        "SELECT id, quantity, refunded_count, refunding_count, shipped_count FROM order_line "
+        "SELECT id, quantity, refunded_count, refunding_count, returned_count, shipped_count FROM order_line "
         "WHERE order_id = $1 ORDER BY position",
         [order_id],
     )
@@ -73,6 +73,7 @@ async def pieces(order_id: UUID) -> list[LinePieces]:
             refunded_count=row["refunded_count"],
             refunding_count=row["refunding_count"],
             shipped_count=row["shipped_count"],
+            returned_count=row["returned_count"],
         )
         for row in found
     ]

@@ -129,13 +129,13 @@ async def _take(pieces: Pieces) -> None:
     """Count pieces of a line as sent, if so many are left. The member's lock has seen to that; this makes sure."""
     taken = await changed(
         "UPDATE order_line SET shipped_count = shipped_count + $2 "
-        "WHERE id = $1 AND shipped_count + $2 <= quantity - refunded_count - refunding_count",
+        "WHERE id = $1 AND shipped_count + $2 <= quantity - refunded_count + returned_count - refunding_count",
         [pieces.line_id, pieces.quantity],
     )
     if not taken:
         left = await rows(
-            "SELECT greatest(quantity - refunded_count - refunding_count - shipped_count, 0) AS pieces "
-            "FROM order_line WHERE id = $1",
+            "SELECT greatest(quantity - refunded_count + returned_count - refunding_count - shipped_count, 0) "
+            "AS pieces FROM order_line WHERE id = $1",
             [pieces.line_id],
         )
         raise ParcelTooMuch(line_id=str(pieces.line_id), left=left[0]["pieces"])

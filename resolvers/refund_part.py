@@ -276,7 +276,7 @@ async def _count_as_refunded(part: OrderRefund, now: datetime) -> None:
     assert done == 1, "a part is booked once"
     await changed(
         "UPDATE order_line SET refunding_count = refunding_count - gone.quantity, "
-        "refunded_count = refunded_count + gone.quantity "
+        "refunded_count = refunded_count + gone.quantity, returned_count = returned_count + gone.sent_count "
         "FROM order_refund_line gone WHERE gone.order_refund_id = $1 AND order_line.id = gone.line_id",
         [part.id],
     )

@@ -360,6 +360,20 @@ INVARIANTS = (
         """,
     ),
     Invariant(
+        name="coupon_packs",
+        promise="a newcomer pack and a birthday gave the coupons that they say they gave",
+        offenders="""
+            SELECT coalesce(said.id, given.cause_id) AS id, said.many AS said, given.many AS coupons FROM (
+                SELECT id, (SELECT coalesce(sum((one ->> 'given')::int), 0) FROM jsonb_array_elements(outcome) one)
+                    AS many FROM newcomer_grant
+                UNION ALL SELECT id, coupon_count FROM birthday
+            ) said FULL JOIN (
+                SELECT cause_id, count(*) AS many FROM coupon WHERE channel IN ('newcomer', 'birthday') GROUP BY 1
+            ) given ON given.cause_id = said.id
+            WHERE coalesce(said.many, 0) <> coalesce(given.many, 0)
+        """,
+    ),
+    Invariant(
         name="coupon_till_uses",
         promise="a coupon is used up by the use at a till that stands, which is its own",
         offenders="""
@@ -567,7 +581,7 @@ INVARIANTS = (
         offenders="""
             SELECT o.id, o.state, o.fulfilment_state, line.sent, line.owed FROM shop_order o
             JOIN (SELECT order_id, sum(shipped_count) AS sent,
-                      sum(greatest(quantity - refunded_count - shipped_count, 0)) AS owed
+                      sum(greatest(quantity - refunded_count + returned_count - shipped_count, 0)) AS owed
                   FROM order_line GROUP BY 1) line ON line.order_id = o.id
             WHERE NOT CASE o.fulfilment_state
                     WHEN 'none' THEN line.sent = 0
@@ -599,6 +613,7 @@ INVARIANTS = (
             FROM order_line line JOIN shop_order o ON o.id = line.order_id
             LEFT JOIN (
                 SELECT gone.line_id, sum(gone.quantity) FILTER (WHERE part.state = 'done') AS done,
+                    sum(gone.sent_count) FILTER (WHERE part.state = 'done') AS returned,
                     sum(gone.quantity) FILTER (WHERE part.state = 'requested') AS requested
                 FROM order_refund_line gone JOIN order_refund part ON part.id = gone.order_refund_id GROUP BY 1
             ) gone ON gone.line_id = line.id
@@ -607,8 +622,9 @@ INVARIANTS = (
                 JOIN after_sale request ON request.id = asked.after_sale_id
                 WHERE request.state IN ('requested', 'approved', 'returning', 'received') GROUP BY 1
             ) asked ON asked.line_id = line.id
-            WHERE (line.refunded_count, line.refunding_count, line.claimed_count) IS DISTINCT FROM
-                    (coalesce(gone.done, 0), coalesce(gone.requested, 0), coalesce(asked.open, 0))
+            WHERE (line.refunded_count, line.returned_count, line.refunding_count, line.claimed_count)
+                IS DISTINCT FROM (coalesce(gone.done, 0), coalesce(gone.returned, 0), coalesce(gone.requested, 0),
+                    coalesce(asked.open, 0))
                OR line.refunded_count + line.refunding_count + line.claimed_count > line.quantity
                OR (o.state = 'refunded' AND line.refunded_count <> line.quantity)
         """,

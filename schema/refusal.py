@@ -40,7 +40,8 @@ _types: dict[type[rule.Refusal], type[Refusal]] = {}
 def refusal_type(rule_refusal: type[rule.Refusal]) -> Callable[[type[_T]], type[_T]]:
     """Declare the decorated GraphQL type as the answer for this refusal of a rule.
 
-    Its fields beside ``code`` and ``message`` are named like the values the refusal is raised with.
+    Its fields beside ``code`` and ``message`` are named like the values the refusal is raised with, but for those that
+    it works out itself.
     """
 
     def declare(graphql_type: type[_T]) -> type[_T]:
@@ -56,7 +57,7 @@ def answer_for(refusal: rule.Refusal, language: rule.Language, members: tuple[ob
     graphql_type = _types.get(type(refusal), SimpleRefusal)
     if graphql_type not in members:
         graphql_type = SimpleRefusal
-    carried = [field for field in fields(graphql_type) if field.name not in ("code", "message")]
+    carried = [field for field in fields(graphql_type) if field.init and field.name not in ("code", "message")]
     values: dict[str, Any] = {field.name: _typed(field.type, refusal.data[field.name]) for field in carried}
     return graphql_type(code=refusal.code, message=refusal.message(language), **values)
 

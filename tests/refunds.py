@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from loyalty.fulfilment import Pieces
 from loyalty.order import OrderLine
 from loyalty.refund import RefundEffect
 from models.after_sale import OrderRefund
@@ -11,7 +12,7 @@ from models.engine import rows
 from models.ids import new_secret
 from models.order import Order
 from models.order import OrderLine as OrderLineRow
-from resolvers import after_sale, order, payment, refund
+from resolvers import after_sale, order, parcel, payment, refund
 from resolvers.deps import Deps
 from resolvers.order_price import CouponWish
 from tests.doors import make_operator
@@ -78,6 +79,20 @@ async def give_back(
     )
     await wechat.settle()
     return await OrderRefund.filter(order_id=order_id).order_by("-id").first()  # type: ignore[return-value]
+
+
+async def send(deps: Deps, order_id: UUID, pieces: Mapping[UUID, int] | None = None) -> None:
+    """A parcel of these pieces of an order, or of all that is left."""
+    boss = await make_operator(deps)
+    await parcel.create(
+        deps,
+        operator_id=boss.id,
+        order_id=order_id,
+        carrier="YTO",
+        tracking_number="YT" + new_secret(6).replace("_", "-"),
+        pieces=None if pieces is None else [Pieces(line_id=one, quantity=many) for one, many in pieces.items()],
+        idempotency_key=new_secret(12),
+    )
 
 
 async def standing(member_id: UUID, skus: Iterable[UUID | None]) -> dict[str, Any]:

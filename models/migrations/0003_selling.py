@@ -1588,6 +1588,11 @@ class Migration(migrations.Migration):
         ),
         ops.AddField(
             model_name="OrderLine",
+            name="returned_count",
+            field=fields.IntField(default=0, db_default=0),
+        ),
+        ops.AddField(
+            model_name="OrderLine",
             name="shipped_count",
             field=fields.IntField(default=0, db_default=0),
         ),

@@ -74,6 +74,7 @@ CHECKS = {
     },
     "order_line": {
         "order_line_shipped_is_ordered": "shipped_count >= 0 AND shipped_count <= quantity",
+        "order_line_returned_is_refunded": "returned_count >= 0 AND returned_count <= refunded_count",
         "order_line_each_piece_once": "least(claimed_count, refunding_count, refunded_count) >= 0 "
         "AND claimed_count + refunding_count + refunded_count <= quantity",
     },

@@ -30,13 +30,13 @@ from models.after_sale import AfterSale, OrderRefund
 from models.engine import rows
 from models.ids import new_secret
 from models.order import Order, OrderLine
-from resolvers import after_sale, refund
+from resolvers import after_sale, fulfilment, refund
 from resolvers.after_sale import Asked
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.verify import verify
 from tests.doors import make_member, make_operator
-from tests.refunds import bought, give_back, lines_of, standing
+from tests.refunds import bought, give_back, lines_of, send, standing
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
@@ -60,13 +60,10 @@ async def paid(deps: Deps, wechat: SandboxControl, *quantities: int) -> tuple[Or
     return one, await lines_of(one.id)
 
 
-async def sent(one: Order, *, received: bool = False, now: Any = None) -> None:
-    """All of the order's goods are on their way, or there."""
-    await rows("UPDATE order_line SET shipped_count = quantity WHERE order_id = $1", [one.id])
-    await rows(
-        "UPDATE shop_order SET fulfilment_state = $2, completed_at = $3 WHERE id = $1",
-        [one.id, "received" if received else "shipped", now if received else None],
-    )
+async def received(deps: Deps, one: Order) -> None:
+    """All of the order's goods were sent, and are there."""
+    await send(deps, one.id)
+    await fulfilment.confirm_receipt(deps, member_id=one.member_id, order_id=one.id)
 
 
 def wish(pieces: dict[UUID, int], **fields: Any) -> Asked:
@@ -138,7 +135,7 @@ async def test_a_return_goes_from_the_parcel_to_the_refund(
     open_store: Deps, wechat: SandboxControl, clock: SetClock
 ) -> None:
     one, (line,) = await paid(open_store, wechat, 2)
-    await sent(one, received=True, now=clock.now())
+    await received(open_store, one)
     before = await standing(one.member_id, [line.sku_id])
     row = await ask(open_store, one, returned({line.id: 1}))
     await approve(open_store, row, words="上海市南京路 1 号")
@@ -163,8 +160,7 @@ async def test_goods_that_stay_with_the_member_do_not_come_back_to_the_stock(
     open_store: Deps, wechat: SandboxControl
 ) -> None:
     one, (line,) = await paid(open_store, wechat, 3)
-    await rows("UPDATE order_line SET shipped_count = 2 WHERE order_id = $1", [one.id])
-    await rows("UPDATE shop_order SET fulfilment_state = 'partly_shipped' WHERE id = $1", [one.id])
+    await send(open_store, one.id, {line.id: 2})
     before = await standing(one.member_id, [line.sku_id])
     row = await ask(open_store, one, wish({line.id: 2}, reason=AfterSaleReason.DAMAGED))
     await approve(open_store, row)
@@ -188,7 +184,7 @@ async def test_what_may_not_be_asked_for_is_refused_and_changes_nothing(
         await ask(open_store, one, wish({line.id: 1}, pictures=("http://img.example.com/1.jpg",)))
     with pytest.raises(OrderNotFound):
         await ask(open_store, replace_member(one, other.member_id), wish({line.id: 1}))
-    await sent(one, received=True, now=clock.now())
+    await received(open_store, one)
     with pytest.raises(ReturnNeeded):
         await ask(open_store, one, wish({line.id: 1}))
     await rows("UPDATE order_line SET no_reason_return = false WHERE id = $1", [line.id])
@@ -280,11 +276,10 @@ async def test_an_approved_refund_waits_for_the_one_on_its_way(
 ) -> None:
     one, (line,) = await paid(open_store, wechat, 3)
     first, second = [await ask(open_store, one, wish({line.id: 1})) for _ in range(2)]
-    await wechat.script_refunds(status="PROCESSING", at_once=True)
+    await wechat.script_refunds(status="SUCCESS", after_s=600, times=1)
     await approve(open_store, first)
     await approve(open_store, second)
     assert (await state_of(first), await state_of(second)) == ("refunding", "approved")
-    await wechat.script_refunds(status="SUCCESS", at_once=True)
     for _ in range(4):
         await wait(wechat, clock, timedelta(minutes=5))
         await run_due(open_store)
@@ -324,7 +319,7 @@ async def test_a_return_without_a_parcel_is_closed_and_one_that_is_long_under_wa
     open_store: Deps, wechat: SandboxControl, clock: SetClock
 ) -> None:
     one, (line,) = await paid(open_store, wechat, 2)
-    await sent(one)
+    await send(open_store, one.id)
     late, long = [await ask(open_store, one, returned({line.id: 1})) for _ in range(2)]
     for row in (late, long):
         await approve(open_store, row)

@@ -27,7 +27,7 @@ from resolvers.verify import verify
 from tests.coupons import claimed
 from tests.doors import make_member, make_operator
 from tests.mall import give_points
-from tests.refunds import bought, give_back, lines_of, previewed, standing
+from tests.refunds import bought, give_back, lines_of, previewed, send, standing
 from tests.rulebook import buys, published, tiers
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -331,8 +331,7 @@ async def test_the_shipping_fee_comes_back_with_the_last_piece_if_it_may(
     await wechat.settle()
     (line,) = await lines_of(placed.id)
     if sent:
-        await rows("UPDATE order_line SET shipped_count = quantity WHERE id = $1", [line.id])
-        await rows("UPDATE shop_order SET fulfilment_state = 'shipped' WHERE id = $1", [placed.id])
+        await send(deps, placed.id)
     first = await give_back(deps, wechat, placed.id, {line.id: 1}, shops_fault=shops_fault)
     assert (first.amount_fen, first.shipping_back) == (30_000, False)
     seen = await previewed(deps, placed.id, {line.id: 1}, shops_fault=shops_fault)
