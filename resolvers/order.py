@@ -72,7 +72,7 @@ async def preview_with_hints(
     lines: Sequence[OrderLine],
     points_wanted: int,
     coupons: CouponWish = NO_COUPONS,
-    delivery: DeliveryWish = NOWHERE,
+    delivery: DeliveryWish | None = NOWHERE,
 ) -> Preview:
     """``preview``, and what more would save more.
 

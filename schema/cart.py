@@ -122,7 +122,7 @@ class Cart:
         member_id = require_member(info)
         there = address_id or await default_id(member_id)
         delivery = DeliveryWish(address_id=there) if there else None
-        quote = await order_verbs.preview(
+        found = await order_verbs.preview_with_hints(
             info.context.deps,
             member_id=member_id,
             lines=verbs.wanted_now(self.found),
@@ -130,7 +130,7 @@ class Cart:
             coupons=CouponWish(ids=tuple(coupon_ids or ()), best=best_coupons),
             delivery=delivery,
         )
-        return OrderQuote.from_quote(quote)
+        return OrderQuote.from_quote(found.quote, found.hints)
 
 
 @refusal_type(rule.CartFull)

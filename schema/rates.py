@@ -51,6 +51,7 @@ PACES: Mapping[str, Pace] = {
     "couponClaimMonthly": _pace(60, 2),
     "mallExchange": _pace(60, 1),
     "orderPlace": _pace(60, 1, device=(120, 1)),
+    "orderQuoteKeep": _pace(60, 1),
     "orderPay": _pace(60, 1),
     "orderConfirmPayment": _pace(60, 1),
     "orderCancel": _pace(60, 1),

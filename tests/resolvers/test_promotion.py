@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from loyalty.idempotency import KeyReused
-from loyalty.order import OrderLine, OrderState, OutOfStock
+from loyalty.order import CloseReason, OrderLine, OrderState, OutOfStock
 from loyalty.order_quote import QuoteDiffers, QuoteNotFound
 from loyalty.pricing import Quote
 from loyalty.programme import ProgrammeInvalid
@@ -261,6 +261,50 @@ async def test_a_new_kept_price_gives_the_earlier_one_up(deps: Deps) -> None:
     assert (await OrderQuote.get(id=first.id)).state == "released"
     with pytest.raises(KeyReused):
         await keep(deps, member.id, sku_id, 1, idempotency_key=key)
+
+
+# Late money
+
+
+async def closed_though_paid(deps: Deps, wechat: SandboxControl, one: Order) -> str:
+    """Pay at WeChat, which tells nobody, and close here as if WeChat had agreed; the number to ask about later."""
+    params = await payment.pay(deps, member_id=one.member_id, order_id=one.id)
+    await wechat.script_notices(drop=True)
+    await wechat.request_payment(params)
+    (attempt,) = await rows("SELECT id, out_trade_no FROM payment_attempt WHERE order_id = $1", [one.id])
+    assert await order._start_closing(deps, one.id, one.member_id, CloseReason.CANCELLED)
+    await order._finish_closing(deps, one.id, one.member_id, [attempt["id"]])
+    return str(attempt["out_trade_no"])
+
+
+async def test_late_money_has_its_order_back_if_the_promotion_is_there(
+    open_store: Deps, wechat: SandboxControl
+) -> None:
+    member_id = (await make_member(open_store, openid=await wechat.openid())).id
+    sku_id = await put_on_shelf(open_store)
+    tenth = await run_promotion(open_store, sku_id, total_limit=1, member_limit=1)
+    one = await place(open_store, member_id, sku_id)
+    await payment.query(open_store, out_trade_no=await closed_though_paid(open_store, wechat, one))
+    assert (await Order.get(id=one.id)).state == OrderState.PAID
+    assert (await held(one), await used(tenth)) == (["released", "posted"], (1, 1_000))
+
+
+@pytest.mark.parametrize("limits", [{"total_limit": 1}, {"member_limit": 1}])
+async def test_late_money_goes_back_when_the_promotion_is_gone(
+    open_store: Deps, wechat: SandboxControl, limits: dict[str, Any]
+) -> None:
+    member_id = (await make_member(open_store, openid=await wechat.openid())).id
+    sku_id = await put_on_shelf(open_store)
+    tenth = await run_promotion(open_store, sku_id, **limits)
+    one = await place(open_store, member_id, sku_id)
+    out_trade_no = await closed_though_paid(open_store, wechat, one)
+    other = await place(open_store, member_id, sku_id)
+    assert other.payable_fen == 9_000
+    await payment.query(open_store, out_trade_no=out_trade_no)
+    assert (await Order.get(id=one.id)).state == OrderState.CLOSED
+    assert (await held(one), await used(tenth)) == (["released"], (1, 1_000))
+    refunds = await rows("SELECT amount_fen, cause FROM refund WHERE order_id = $1", [one.id])
+    assert refunds == [{"amount_fen": 9_000, "cause": "late_payment"}]
 
 
 # What operators do
