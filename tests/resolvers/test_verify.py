@@ -94,7 +94,10 @@ BREAKS = {
     "price_history": "UPDATE sku SET price_fen = price_fen + 1 WHERE id = $2",
     "coupon_till_uses": f"WITH {COUPON}, mine AS ({GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'claim', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())) INSERT INTO coupon_till_use (id, coupon_id, "
-    "member_id, operator_id, code_mark, place, note, reverse_reason, used_at) VALUES ($1, $1, $1, $1, 'm', 'shop', '', '', now())",
+    "member_id, operator_id, code_mark, place, note, reverse_reason, used_at) "
+    "VALUES ($1, $1, $1, $1, 'm', 'shop', '', '', now())",
+    "coupon_packs": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'newcomer', 'k', now(), "
+    "now() + interval '1 day', now(), NULL, NULL, now(), now())",
     "coupon_gifts": f"WITH {COUPON} {GIVEN} VALUES ($1, $1, $1, $1, 'issued', 'gift', 'k', now(), "
     "now() + interval '1 day', now(), NULL, NULL, now(), now())",
     "coupon_channels": f"WITH {COUPON} INSERT INTO coupon_grant (id, template_id, state, audience, reason, total, "

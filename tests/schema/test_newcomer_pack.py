@@ -15,7 +15,7 @@ from resolvers import newcomer_pack
 from resolvers.deps import Deps
 from tests.coupons import counted, make_template
 from tests.doors import Bearer, Door, make_member
-from tests.races.buyers import assert_the_books_are_right, at_once
+from tests.races.buyers import assert_the_books_are_right
 
 Tokens = Callable[..., Awaitable[Bearer]]
 
@@ -80,15 +80,6 @@ async def test_who_joins_is_given_the_pack_once_as_far_as_it_goes(
     why = (await admin.ask(WHY, {"id": str(joined.id)}, token=boss))["whyLog"]["nodes"]
     told = next(one for one in why if one["subject"] == "NEWCOMER_PACK")
     assert (told["rule"], told["version"], told["outcome"]) == ("newcomer_pack", 2, "given: 3 coupons")
-    await assert_the_books_are_right()
-
-
-async def test_many_workers_give_a_pack_once(admin: Door, deps: Deps, operator_token: Tokens) -> None:
-    template = await make_template(deps)
-    await publish(admin, await operator_token(), (template.code, 2))
-    members = [(await make_member(deps)).id for _ in range(4)]
-    await at_once(newcomer_pack.give(deps, member_id=member_id) for member_id in members * 4)
-    assert await counted(template) == (8, 8_000)
     await assert_the_books_are_right()
 
 
