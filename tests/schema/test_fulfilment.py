@@ -11,15 +11,17 @@ from jobs.worker import run_due
 from loyalty.fulfilment import RECEIVE_AFTER
 from loyalty.rights import Role
 from models.engine import rows
+from models.fulfilment import ShippingUpload
 from models.ids import new_id, new_secret
 from models.member import Member
 from models.operator import AuditRow
 from models.order import Order
-from resolvers import fulfilment, refund
+from resolvers import fulfilment, points_mall, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from tests.doors import Bearer, Door, bearer, make_member, make_operator
 from tests.fulfilled import PARCEL, desk, paid_order, seen
+from tests.mall import give_points, make_item
 from tests.sandbox_server import SandboxControl
 
 Tokens = Callable[..., Awaitable[Bearer]]
@@ -218,9 +220,10 @@ async def test_an_import_answers_row_by_row_and_can_come_again(
     ]
     assert (await here.ask(IMPORT, rows=listed))["rows"] == told
     assert (await seen(deps, shop, order))["fulfilment"] == "SHIPPED"
-    assert await rows("SELECT 1 FROM parcel WHERE order_id = ANY($1::uuid[])", [[order.id, other.id]]) == [
-        {"?column?": 1}
-    ] * 2
+    assert (
+        await rows("SELECT 1 FROM parcel WHERE order_id = ANY($1::uuid[])", [[order.id, other.id]])
+        == [{"?column?": 1}] * 2
+    )
     assert (await here.ask(IMPORT, rows=[]))["code"] == "PARCEL_IMPORT_INVALID"
 
 
@@ -320,3 +323,56 @@ async def test_the_orders_to_ship_are_listed_by_key(deps: Deps, admin: Door, wec
     first = await here.ask(TO_SHIP, first=1, after=None)
     second = await here.ask(TO_SHIP, first=1, after=first["pageInfo"]["endCursor"])
     assert [node["id"] for node in first["nodes"] + second["nodes"]] == [str(mine[2].id), str(mine[0].id)]
+
+
+async def _exchanged(deps: Deps, **fields: Any) -> Order:
+    member = await make_member(deps)
+    await give_points(deps, member.id, 5_000)
+    item = await make_item(deps, **fields)
+    return await points_mall.exchange(
+        deps,
+        member_id=member.id,
+        item_id=item.id,
+        quantity=1,
+        expected_points=500,
+        expected_fen=0,
+        idempotency_key=new_secret(12),
+    )
+
+
+async def test_goods_of_the_points_mall_are_shipped_and_wechat_knows_nothing_of_them(
+    deps: Deps, shop: Door, admin: Door
+) -> None:
+    order = await _exchanged(deps)
+    assert (await seen(deps, shop, order))["fulfilment"] == "TO_SHIP"
+    await (await desk(deps, admin)).sent(order.id)
+    assert (await confirm(deps, shop, order))["order"]["fulfilment"] == "RECEIVED"
+    assert not await ShippingUpload.exists(order_id=order.id)
+
+
+async def test_an_exchange_without_goods_is_complete_when_it_is_paid(deps: Deps, shop: Door, admin: Door) -> None:
+    order = await _exchanged(deps, kind="charity", target_code="trees")
+    told = await seen(deps, shop, order)
+    assert told["fulfilment"] == "NONE"
+    assert datetime.fromisoformat(told["completedAt"]) == deps.clock.now()
+    assert (await (await desk(deps, admin)).send(order.id))["state"] == "none"
+    assert (await confirm(deps, shop, order))["state"] == "none"
+
+
+async def test_a_refund_of_what_was_not_sent_ends_what_is_owed(
+    deps: Deps, admin: Door, wechat: SandboxControl, clock: SetClock
+) -> None:
+    whole, _ = await paid_order(deps, wechat)
+    partly, (first, _) = await paid_order(deps, wechat, 1, 1)
+    await (await desk(deps, admin)).sent(partly.id, (first, 1))
+    boss = await make_operator(deps)
+    for order in (whole, partly):
+        await refund.refund_order(
+            deps, operator_id=boss.id, order_id=order.id, reason="缺货", idempotency_key=new_secret(12)
+        )
+    clock.advance(timedelta(minutes=15))
+    await wechat.advance(15 * 60)
+    await run_due(deps)
+    found = [await Order.get(id=order.id) for order in (whole, partly)]
+    assert [(order.state, order.fulfilment_state) for order in found] == [("refunded", "none"), ("refunded", "shipped")]
+    assert [order.receive_due_at for order in found] == [None, None]

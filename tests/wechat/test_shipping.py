@@ -152,7 +152,7 @@ async def test_what_wechat_would_refuse_is_refused_and_changes_nothing(
     changed: dict[str, Any],
     code: str,
 ) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "transaction_id": paid,
         "openid": trade.openid,
         "logistics_type": 1,
