@@ -11,10 +11,10 @@ from uuid import UUID
 from tortoise import Tortoise
 from tortoise.connection import get_connections
 from tortoise.context import TortoiseContext
-from tortoise.migrations.executor import MigrationExecutor
 
 from models.asyncpg_backend import Conflict, _TransactionClient, translated
 from models.ids import jitter
+from models.migrating import Executor
 
 MODULES = (
     "models.member",
@@ -226,9 +226,9 @@ async def pending_migrations() -> list[str]:
     return [step.migration.name for step in await _executor().plan()]
 
 
-def _executor() -> MigrationExecutor:
+def _executor() -> Executor:
     store = {"models": list(MODULES), "default_connection": "default", "migrations": "models.migrations"}
-    return MigrationExecutor(_client(), {"store": store})
+    return Executor(_client(), {"store": store})
 
 
 @asynccontextmanager
