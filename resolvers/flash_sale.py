@@ -33,7 +33,7 @@ from loyalty.refusal import Refusal
 from loyalty.tier_benefit import opens_for
 from loyalty.unit_price import PriceLine, TierTerms
 from models.asyncpg_backend import Conflict, Unavailable
-from models.engine import lock_members, retried, rows, transaction
+from models.engine import retried, rows, transaction
 from models.flash_sale import FlashItem, FlashSale, FlashTicket
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
@@ -222,9 +222,9 @@ async def _write(deps: Deps, wishes: Sequence[Wish], *, waits: bool) -> list[_Pl
     """
     now = deps.clock.now()
     answers: dict[Wish, _Placed | Exception] = {}
-    async with transaction():
-        members = [wish.member_id for wish in wishes]
-        locked = await _locked(members, waits=waits)
+    members = [wish.member_id for wish in wishes]
+    async with transaction(*(members if waits else ())):
+        locked = set(members) if waits else await _locked_at_once(members)
         mine = [wish for wish in wishes if wish.member_id in locked]
         answers |= {wish: _Alone() for wish in wishes if wish.member_id not in locked}
         new = await _not_replayed(mine, answers)
@@ -233,10 +233,8 @@ async def _write(deps: Deps, wishes: Sequence[Wish], *, waits: bool) -> list[_Pl
     return [answers[wish] for wish in wishes]
 
 
-async def _locked(members: Sequence[UUID], *, waits: bool) -> set[UUID]:
-    if waits:
-        await lock_members(members)
-        return set(members)
+async def _locked_at_once(members: Sequence[UUID]) -> set[UUID]:
+    """Those whose lock was free, which is theirs now."""
     found = await rows(
         "SELECT id FROM member WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         [sorted(members)],

@@ -44,10 +44,8 @@ WHERE item.id = wait.item_id AND item.sale_id = $1 AND wait.state = 'waiting'
 """
 
 _CLOSE_ITEM = """
-UPDATE flash_item item SET closed_at = $2, left_count = 0, waiting_count = 0, held_count = held_count - $3,
-    returned_count = returned_count + before.left_count + $3, gate_due_at = $2
-FROM (SELECT id, left_count FROM flash_item WHERE id = $1 FOR NO KEY UPDATE) before
-WHERE item.id = before.id RETURNING item.sku_id, before.left_count + $3 AS pieces
+UPDATE flash_item SET closed_at = $2, left_count = 0, waiting_count = 0, held_count = held_count - $3,
+    returned_count = returned_count + left_count + $3, gate_due_at = $2 WHERE id = $1
 """
 
 
@@ -277,11 +275,15 @@ async def _close(sale_id: UUID, now: datetime) -> None:
     await FlashSale.filter(id=sale_id).update(state=FlashSaleState.CLOSED, closed_at=now, updated_at=now)
     withdrawn = {row["item_id"]: row["pieces"] for row in await rows(_WITHDRAW, [sale_id, now])}
     back: dict[UUID, int] = {}
-    items = await rows("SELECT id FROM flash_item WHERE sale_id = $1 ORDER BY id", [sale_id])
+    # Locked by a statement of its own: what it reads is what the next one finds.
+    items = await rows(
+        "SELECT id, sku_id, left_count FROM flash_item WHERE sale_id = $1 ORDER BY id FOR NO KEY UPDATE", [sale_id]
+    )
     for item in items:
-        (closed,) = await rows(_CLOSE_ITEM, [item["id"], now, withdrawn.get(item["id"], 0)])
-        if closed["pieces"]:
-            back[closed["sku_id"]] = closed["pieces"]
+        from_offers = withdrawn.get(item["id"], 0)
+        await changed(_CLOSE_ITEM, [item["id"], now, from_offers])
+        if item["left_count"] + from_offers:
+            back[item["sku_id"]] = item["left_count"] + from_offers
     # After the items, because from now on nobody joins a queue any more.
     await changed(_END_QUEUE, [sale_id, now])
     await stock.move(StockKind.CARVE_BACK, sale_id, back, now)

@@ -54,7 +54,9 @@ async def sold_out(deps: Deps, many: int = 2, **fields: object) -> SoldOut:
 
 
 async def queue(deps: Deps, sale: Sale, *, quantity: int = 1, key: str | None = None) -> FlashWait:
-    """A new member in the queue."""
+    """A new member in the queue, a moment after whoever came before."""
+    assert isinstance(deps.clock, SetClock)
+    deps.clock.advance(timedelta(milliseconds=1))
     member = await make_member(deps)
     return await flash_wait.join(
         deps, member_id=member.id, item_id=sale.item_id, quantity=quantity, idempotency_key=key or new_secret(12)

@@ -1,0 +1,328 @@
+"""Many buyers, few pieces, one gate: over HTTP, in parallel, with Redis flushed or gone in the middle."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from cache.engine import connect
+from models.asyncpg_backend import Conflict
+from models.engine import changed, rows, transaction
+from models.ids import new_secret
+from resolvers import flash_gate as gate
+from resolvers import flash_sale, flash_wait, order
+from resolvers.deps import Deps
+from resolvers.flash_gate import Repair
+from tests.doors import Door
+from tests.flash import Sale, close_sale, make_sale, pieces
+from tests.races.buyers import (
+    CANCEL,
+    Buyer,
+    assert_the_books_are_right,
+    at_once,
+    buyer,
+    decided_before_any_writes,
+    one,
+    without_member_locks,
+)
+from tests.races.test_order_race import crowd
+from tests.sandbox_server import SandboxControl
+
+BUYERS = 200
+STOCK = 20
+TAPS = 10
+BUY = """
+mutation Buy($item: ID!, $quantity: Int!, $wait: ID, $key: IdempotencyKey!) {
+  done: flashSalePurchase(input: {itemId: $item, quantity: $quantity, waitId: $wait}, idempotencyKey: $key) {
+    __typename ... on FlashSalePurchased { order { id state kind payable } } ... on Refusal { code }
+  }
+}
+"""
+WAIT = """
+mutation Wait($item: ID!, $key: IdempotencyKey!) {
+  done: flashSaleWait(itemId: $item, idempotencyKey: $key) {
+    __typename ... on FlashWaitChanged { wait { id state ahead } } ... on Refusal { code }
+  }
+}
+"""
+
+
+async def tap(
+    member: Buyer, sale: Sale, *, quantity: int = 1, wait: str | None = None, key: str | None = None
+) -> dict[str, Any]:
+    """One tap on "buy"."""
+    return await member.ask(BUY, item=str(sale.item_id), quantity=quantity, wait=wait, key=key or new_secret(12))
+
+
+def won(answers: list[dict[str, Any]]) -> int:
+    return [answer["__typename"] for answer in answers].count("FlashSalePurchased")
+
+
+def codes(answers: list[dict[str, Any]]) -> Counter[str | None]:
+    return Counter(answer.get("code") for answer in answers)
+
+
+async def tell_everybody(deps: Deps, sale: Sale) -> None:
+    """What the sweeps do for an item."""
+    await deps.group_commit.idle()
+    await flash_wait.offer(deps, item_id=sale.item_id)
+    await gate.tell(deps, item_id=sale.item_id)
+    await gate.reconcile(deps, item_id=sale.item_id)
+
+
+async def test_200_buyers_of_20_pieces_make_20_orders_of_20_members(deps: Deps, shop: Door) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    answers = await at_once(tap(each, sale) for each in await crowd(deps, shop, BUYERS))
+    assert codes(answers) == {None: STOCK, "FLASH_SOLD_OUT": BUYERS - STOCK}
+    assert await one("SELECT count(*) FROM shop_order") == STOCK
+    assert await one("SELECT count(DISTINCT member_id) FROM shop_order WHERE kind = 'flash'") == STOCK
+    assert await pieces(sale) == {"left": 0, "held": STOCK, "sold": 0, "returned": 0, "waiting": 0, "sku": 10}
+    await assert_the_books_are_right()
+    await deps.group_commit.idle()
+    assert (await gate.reconcile(deps, item_id=sale.item_id)).repair is Repair.NONE
+
+
+async def test_200_buyers_without_a_gate_make_20_orders_as_well(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = replace(deps, redis=connect("redis://127.0.0.1:1/0"))
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    members = [each.member_id for each in await crowd(deps, Door(None, ""), BUYERS)]  # type: ignore[arg-type]
+
+    async def buys(member_id: UUID) -> str:
+        try:
+            await flash_sale.purchase(
+                away, member_id=member_id, item_id=sale.item_id, quantity=1, idempotency_key=new_secret(12)
+            )
+        except flash_sale.FlashSoldOut as refusal:
+            return refusal.code
+        return "bought"
+
+    assert Counter(await at_once(buys(each) for each in members)) == {
+        "bought": STOCK,
+        "FLASH_SOLD_OUT": BUYERS - STOCK,
+    }
+    await away.group_commit.idle()
+    await assert_the_books_are_right()
+    await away.redis.aclose()
+
+
+async def test_buyers_who_all_look_before_they_take_are_sold_more_than_there_is(deps: Deps) -> None:
+    sale = await make_sale(deps, stock=STOCK)
+    have_looked = asyncio.Barrier(STOCK + 5)
+
+    async def take() -> bool:
+        async with transaction():
+            left = await one("SELECT left_count FROM flash_item WHERE id = $1", sale.item_id)
+            await have_looked.wait()
+            if left < 1:
+                return False
+            await changed(
+                "UPDATE flash_item SET left_count = $2, held_count = carved_count - $2 WHERE id = $1",
+                [sale.item_id, left - 1],
+            )
+        return True
+
+    assert sum(await at_once(take() for _ in range(STOCK + 5))) > STOCK
+
+
+async def test_10_taps_of_one_member_on_a_limit_of_1_make_one_order(
+    deps: Deps, shop: Door, wechat: SandboxControl
+) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    member = await buyer(deps, shop, wechat)
+    answers = await at_once(tap(member, sale) for _ in range(TAPS))
+    assert codes(answers) == {None: 1, "FLASH_LIMIT_REACHED": TAPS - 1}
+    assert (await pieces(sale))["held"] == 1
+    await assert_the_books_are_right()
+
+
+async def test_10_taps_without_a_gate_make_one_order_as_well(
+    deps: Deps, shop: Door, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    member = await buyer(deps, shop, wechat)
+    nobody_at_the_gate(monkeypatch)
+    answers = await at_once(tap(member, sale) for _ in range(TAPS))
+    assert codes(answers) == {None: 1, "FLASH_LIMIT_REACHED": TAPS - 1}
+    await assert_the_books_are_right()
+
+
+def nobody_at_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is away for whoever asks the gate."""
+
+    async def away(*_: object, **__: object) -> gate.Entry:
+        return gate.Entry.UNSURE
+
+    monkeypatch.setattr(gate, "enter", away)
+
+
+async def test_without_gate_and_members_lock_several_taps_pass_the_limit(
+    deps: Deps, shop: Door, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    member = await buyer(deps, shop, wechat)
+    nobody_at_the_gate(monkeypatch)
+
+    async def alone(*_: object) -> object:
+        raise flash_sale._Alone
+
+    monkeypatch.setattr(deps.group_commit, "join", alone)
+    without_member_locks(monkeypatch, together=TAPS)
+    decided_before_any_writes(monkeypatch, flash_sale, "write_orders", together=TAPS)
+    assert won(await at_once(tap(member, sale) for _ in range(TAPS))) > 1
+
+
+async def test_one_key_is_one_order_however_often_it_is_tapped(deps: Deps, shop: Door, wechat: SandboxControl) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=2)
+    member = await buyer(deps, shop, wechat)
+    answers = await at_once(tap(member, sale, key="one-key-of-a-phone") for _ in range(TAPS))
+    assert won(answers) == TAPS
+    assert len({answer["order"]["id"] for answer in answers}) == 1
+    assert (await pieces(sale))["held"] == 1
+    other = await at_once(tap(member, sale, quantity=2, key="one-key-of-a-phone") for _ in range(2))
+    assert codes(other) == {"KEY_REUSED": 2}
+    await tell_everybody(deps, sale)
+    assert (await flash_sale.open_counts(deps, [sale.item_id]))[sale.item_id] == STOCK - 1
+    await assert_the_books_are_right()
+
+
+@pytest.mark.parametrize("many_times", [1, 5])
+async def test_redis_flushed_in_the_middle_oversells_nothing_and_loses_no_order(
+    deps: Deps, shop: Door, many_times: int
+) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    members = await crowd(deps, shop, BUYERS)
+    answers: list[dict[str, Any]] = []
+    flushed = 0
+
+    async def buys(member: Buyer) -> None:
+        answers.append(await tap(member, sale))
+
+    async def flush() -> None:
+        nonlocal flushed
+        while flushed < many_times and len(answers) < BUYERS:
+            if len(answers) >= flushed * 8 + 1:
+                await deps.redis.flushdb()
+                flushed += 1
+            await asyncio.sleep(0)
+
+    await at_once([flush(), *(buys(member) for member in members)])
+    assert flushed >= 1
+    assert set(codes(answers)) <= {None, "FLASH_SOLD_OUT"}
+    acknowledged = {UUID(answer["order"]["id"]) for answer in answers if "order" in answer}
+    assert {row["id"] for row in await rows("SELECT id FROM shop_order")} == acknowledged
+    assert len(acknowledged) <= STOCK
+    await tell_everybody(deps, sale)
+    await tell_everybody(deps, sale)
+    # What was refused too early can be had now: the gate has come back by itself.
+    rest = [member for member, answer in zip(members, answers, strict=True) if "order" not in answer]
+    more = won([await tap(member, sale) for member in rest[: STOCK - len(acknowledged)]])
+    assert len(acknowledged) + more == STOCK
+    assert (await pieces(sale))["left"] == 0
+    await assert_the_books_are_right()
+
+
+@dataclass
+class _Busy:
+    """A member who is held up by something else."""
+
+    begun: asyncio.Event
+    over: asyncio.Event
+
+    async def lock(self, member_id: UUID) -> None:
+        async with transaction(member_id):
+            self.begun.set()
+            await self.over.wait()
+
+
+async def test_a_member_who_is_busy_holds_up_nobody_else(deps: Deps, shop: Door) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    busy, *others = await crowd(deps, shop, 12)
+    held = _Busy(asyncio.Event(), asyncio.Event())
+    holding = asyncio.create_task(held.lock(busy.member_id))
+    await held.begun.wait()
+    waiting = asyncio.create_task(tap(busy, sale))
+    answers = await asyncio.wait_for(at_once(tap(each, sale) for each in others), 30)
+    assert won(answers) == len(others)
+    assert not waiting.done()
+    held.over.set()
+    await holding
+    assert (await waiting)["__typename"] == "FlashSalePurchased"
+    await assert_the_books_are_right()
+
+
+async def test_a_group_that_fails_is_written_one_by_one(
+    deps: Deps, shop: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await make_sale(deps, stock=STOCK, member_limit=1)
+    members = await crowd(deps, shop, 30)
+    real, groups = flash_sale.write_orders, 0
+
+    async def fails_for_groups(composed: Any) -> None:
+        nonlocal groups
+        if len(composed) > 1:
+            groups += 1
+            raise Conflict("a row that another transaction wanted")
+        await real(composed)
+
+    monkeypatch.setattr(flash_sale, "write_orders", fails_for_groups)
+    answers = await at_once(tap(each, sale) for each in members)
+    assert groups >= 1
+    assert codes(answers) == {None: STOCK, "FLASH_SOLD_OUT": 10}
+    await assert_the_books_are_right()
+
+
+async def test_purchases_that_arrive_together_share_a_commit(deps: Deps, shop: Door) -> None:
+    sale = await make_sale(deps, stock=60, member_limit=1)
+    members = await crowd(deps, shop, 60)
+    assert won(await at_once(tap(each, sale) for each in members)) == 60
+    transactions = await one("SELECT count(DISTINCT xmin::text) FROM flash_ticket")
+    assert transactions < 30, "sixty purchases in a rush take fewer transactions than half of them"
+    await assert_the_books_are_right()
+
+
+async def test_paying_cancelling_queueing_and_closing_at_once_leaves_every_piece_accounted_for(
+    deps: Deps, shop: Door, wechat: SandboxControl
+) -> None:
+    sale = await make_sale(deps, stock=8, member_limit=1)
+    winners = [await buyer(deps, shop, wechat) for _ in range(8)]
+    waiting = await crowd(deps, shop, 8)
+    orders = [(await tap(each, sale))["order"]["id"] for each in winners]
+    places = [(await each.ask(WAIT, item=str(sale.item_id), key=new_secret(12)))["wait"]["id"] for each in waiting]
+    for each, order_id in zip(winners[:4], orders[:4], strict=True):
+        await each.pay(wechat, order_id)
+
+    async def cancels(each: Buyer, order_id: str) -> None:
+        await each.ask(CANCEL, id=order_id)
+
+    async def claims(each: Buyer, place: str) -> None:
+        for _ in range(6):
+            await flash_wait.offer(deps, item_id=sale.item_id)
+            if (await tap(each, sale, wait=place))["__typename"] == "FlashSalePurchased":
+                return
+
+    async def closes() -> None:
+        await asyncio.sleep(0.3)
+        await close_sale(deps, sale)
+
+    await at_once(
+        [
+            wechat.settle(),
+            *(cancels(each, order_id) for each, order_id in zip(winners[4:], orders[4:], strict=True)),
+            *(claims(each, place) for each, place in zip(waiting, places, strict=True)),
+            closes(),
+        ]
+    )
+    await wechat.settle()
+    found = await pieces(sale)
+    assert (found["left"], found["waiting"], found["sold"]) == (0, 0, 4)
+    assert found["held"] + found["sold"] + found["returned"] == 8
+    for row in await rows("SELECT id, member_id FROM shop_order WHERE state = 'unpaid'"):
+        await order.cancel(deps, member_id=row["member_id"], order_id=row["id"])
+    for row in await rows("SELECT id FROM flash_wait WHERE state = 'offered'"):
+        await rows("UPDATE flash_wait SET claim_by = offered_at WHERE id = $1 RETURNING id", [row["id"]])
+        await flash_wait.lapse(deps, wait_id=row["id"])
+    assert await pieces(sale) == {"left": 0, "held": 0, "sold": 4, "returned": 4, "waiting": 0, "sku": 26}
+    await assert_the_books_are_right()
