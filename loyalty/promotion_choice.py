@@ -75,14 +75,11 @@ def promote(
     of single pieces helps as far as those of the whole order that are used let it.
     """
     cart = _Cart(lines, tier, promotions)
-    best = cart.price(())
-    best_rank = _rank(best)
-    for chosen in cart.ways():
-        found = cart.price(chosen)
-        rank = _rank(found)
-        if rank < best_rank:
-            best, best_rank = found, rank
-    return best
+    chosen: list[OfferedPromotion] = []
+    for group in cart.groups():
+        cheapest = min(cart.ways(group), key=lambda way: _rank(cart.price(way)))
+        chosen.extend(cheapest)
+    return cart.price(chosen)
 
 
 _NO_BOUND = 1 << 62
@@ -129,6 +126,7 @@ class _Cart:
         self.covers = {id_: frozenset(at) for id_, at in on_lines.items()}
         usable = sorted((one for one in promotions if on_lines[one.id]), key=OfferedPromotion.rank)
         self.of_pieces = [one for one in usable if one.terms.kind.of_pieces]
+        self.known: dict[tuple[int, bool, bool, bool], list[tuple[int, int, int]]] = {}
         order_wide = [one for one in usable if not one.terms.kind.of_pieces and self._reachable(one)]
         self.order_wide = order_wide[:MAX_ORDER_WIDE]
 
@@ -138,11 +136,29 @@ class _Cart:
             return terms.off_at(sum(self.lines[at].list_price_fen * self.lines[at].quantity for at in on)) > 0
         return sum(self.lines[at].quantity for at in on) >= (terms.pieces or 0)
 
-    def ways(self) -> Iterator[tuple[OfferedPromotion, ...]]:
-        """Every set of promotions of the whole order that may be used together, the empty one left out."""
-        against = {(a.id, b.id) for a, b in combinations(self.order_wide, 2) if not self._together(a, b)}
-        for many in range(1, len(self.order_wide) + 1):
-            for chosen in combinations(self.order_wide, many):
+    def groups(self) -> list[list[OfferedPromotion]]:
+        """The promotions of the whole order, those together that have lines in common and so depend on each other.
+
+        A promotion of single pieces that is limited makes the lines that it covers depend on each other too.
+        """
+        limited = [one for one in self.of_pieces if one.uses_left is not None or one.budget_left_fen is not None]
+        found: list[tuple[frozenset[int], list[OfferedPromotion]]] = []
+        for one in (*limited, *self.order_wide):
+            on, together = self.covers[one.id], [] if one in limited else [one]
+            apart = []
+            for lines, others in found:
+                if on.isdisjoint(lines):
+                    apart.append((lines, others))
+                else:
+                    on, together = on | lines, others + together
+            found = [*apart, (on, together)]
+        return [together for _, together in found if together]
+
+    def ways(self, group: Sequence[OfferedPromotion]) -> Iterator[tuple[OfferedPromotion, ...]]:
+        """Every set of these promotions of the whole order that may be used together, the empty one first."""
+        against = {(a.id, b.id) for a, b in combinations(group, 2) if not self._together(a, b)}
+        for many in range(len(group) + 1):
+            for chosen in combinations(group, many):
                 if not any((a.id, b.id) in against for a, b in combinations(chosen, 2)):
                     yield chosen
 
@@ -209,17 +225,13 @@ class _Cart:
         self, on_line: Sequence[Sequence[OfferedPromotion]], tiered: Sequence[bool], bases: Sequence[int]
     ) -> tuple[list[_Pieces], list[AppliedPromotion]]:
         """Each piece at the lowest price that a promotion of single pieces gives it; what saves most comes first."""
-        savings = []
-        for rank, one in enumerate(self.of_pieces):
-            alone = not one.goes_with(Partner.PROMOTIONS)
-            for at in self.covers[one.id]:
-                others = on_line[at]
-                if others and (alone or not all(other.goes_with(Partner.PROMOTIONS) for other in others)):
-                    continue
-                from_fen = self.bases[tiered[at] and one.goes_with(Partner.TIER)][at][0]
-                price_fen = one.terms.piece_price(from_fen)
-                if price_fen < bases[at]:
-                    savings.append((price_fen - bases[at], rank, at, price_fen))
+        savings = [
+            (change_fen, rank, at, price_fen)
+            for at, others in enumerate(on_line)
+            for change_fen, rank, price_fen in self._savings(
+                at, tiered[at], bool(others), all(one.goes_with(Partner.PROMOTIONS) for one in others)
+            )
+        ]
         pieces: list[_Pieces] = []
         waiting = [line.quantity for line in self.lines]
         uses = [_NO_BOUND if one.uses_left is None else one.uses_left for one in self.of_pieces]
@@ -241,6 +253,32 @@ class _Cart:
             AppliedPromotion(promotion=self.of_pieces[rank], uses=used, discount_fen=sum(shares), shares=tuple(shares))
             for rank, (used, shares) in sorted(taken.items())
         ]
+
+    def _savings(self, at: int, tiered: bool, beside_others: bool, others_agree: bool) -> list[tuple[int, int, int]]:
+        """What each promotion of single pieces changes of a piece's price, and the price; what saves most comes first.
+
+        What comes after one without limits has nothing left to do.
+        """
+        key = (at, tiered, beside_others, others_agree)
+        found = self.known.get(key)
+        if found is None:
+            found = []
+            base_fen = self.bases[tiered][at][0]
+            for rank, one in enumerate(self.of_pieces):
+                if at not in self.covers[one.id]:
+                    continue
+                if beside_others and not (others_agree and one.goes_with(Partner.PROMOTIONS)):
+                    continue
+                price_fen = one.terms.piece_price(self.bases[tiered and one.goes_with(Partner.TIER)][at][0])
+                if price_fen < base_fen:
+                    found.append((price_fen - base_fen, rank, price_fen))
+            found.sort()
+            for place, (_, rank, _) in enumerate(found):
+                if self.of_pieces[rank].uses_left is None and self.of_pieces[rank].budget_left_fen is None:
+                    found = found[: place + 1]
+                    break
+            self.known[key] = found
+        return found
 
 
 def _apply(
