@@ -6,6 +6,7 @@ from uuid import UUID
 
 from jobs.sweep import Sweep
 from jobs.sweeps import SWEEPS
+from loyalty.address import Contact, Region
 from loyalty.fulfilment import Pieces
 from loyalty.pick_up import PickUpPlace
 from loyalty.shipping_upload import RETRY_AFTER
@@ -14,7 +15,8 @@ from models.fulfilment import ShippingUpload
 from models.ids import new_secret
 from models.order import Order
 from models.payment import ExceptionCase
-from resolvers import parcel, pick_up, pick_up_point, shipping_upload
+from resolvers import address, parcel, pick_up, pick_up_point, shipping_upload
+from resolvers.address import AddressWish
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from tests.doors import Door, make_operator
@@ -261,3 +263,30 @@ async def test_parcels_that_were_voided_before_they_were_told_are_not_told(
     await send(deps, order)
     await later(deps, clock, wechat)
     assert (await known(wechat, order))["shipping"]["finish_shipping_count"] == 1
+
+
+async def test_sf_express_is_told_the_masked_phone_of_the_address(
+    deps: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    order, _ = await paid_order(deps, wechat)
+    there = AddressWish(
+        contact=Contact(recipient="王小明", phone="13812345678", street="天河路 385 号"),
+        region=Region(code="440106", province="广东省", city="广州市", district="天河区"),
+    )
+    row = await address.create(
+        deps, member_id=order.member_id, wish=there, make_default=False, idempotency_key=new_secret(12)
+    )
+    async with transaction(order.member_id):
+        await address.freeze(deps, order_id=order.id, address=row, now=clock.now())
+    await send(deps, order, carrier="SF", number="SF1234567890")
+    await later(deps, clock, wechat)
+    assert (await upload_of(order)).state == "done"
+    assert (await known(wechat, order))["shipping"]["shipping_list"][0]["express_company"] == "SF"
+
+
+async def test_sf_express_without_a_phone_is_a_case(deps: Deps, wechat: SandboxControl, clock: SetClock) -> None:
+    order, _ = await paid_order(deps, wechat)
+    await send(deps, order, carrier="SF", number="SF1234567890")
+    await later(deps, clock, wechat)
+    assert (await upload_of(order)).state == "failed"
+    assert (await ExceptionCase.get(order_id=order.id)).details == {"error": "268485224", "tries": 1}
