@@ -66,7 +66,7 @@ WITH programme AS MATERIALIZED (
     FROM programme_version version, jsonb_array_elements(version.definition->'levels') one
     WHERE version.kind = 'tier'
 ), placed AS MATERIALIZED (
-    SELECT o.id, o.payable_fen + o.discount_fen AS before_discount_fen, o.points_version_id,
+    SELECT o.id, o.points_version_id,
         (o.points_multiplier_bp * {BP}::bigint + COALESCE(had.bp, {BP}) - 1) / COALESCE(had.bp, {BP}) AS boost_bp,
         {_RANK.format(codes="$3", thresholds="$4")} AS level_now, {_RANK.format(codes="$7", thresholds="$8")} AS level
     FROM shop_order o JOIN membership USING (member_id)
@@ -74,9 +74,11 @@ WITH programme AS MATERIALIZED (
     WHERE o.id >= $1 AND o.created_at >= $2 AND o.kind = 'purchase' AND o.state = 'paid'
 ), priced AS (
     SELECT placed.id,
-        SUM((line.list_price_fen - {_PRICE.format(bp="($5::bigint[])[level_now]")}) * line.quantity)::bigint AS fen_now,
-        SUM((line.list_price_fen - {_PRICE.format(bp="($9::bigint[])[level]")}) * line.quantity)::bigint AS fen
-    FROM placed JOIN order_line line ON line.order_id = placed.id LEFT JOIN sku ON sku.id = line.sku_id GROUP BY 1
+        SUM((line.payable_fen + line.discount_fen) * kept.pieces / line.quantity)::bigint AS before_discount_fen,
+        SUM((line.list_price_fen - {_PRICE.format(bp="($5::bigint[])[level_now]")}) * kept.pieces)::bigint AS fen_now,
+        SUM((line.list_price_fen - {_PRICE.format(bp="($9::bigint[])[level]")}) * kept.pieces)::bigint AS fen
+    FROM placed JOIN order_line line ON line.order_id = placed.id LEFT JOIN sku ON sku.id = line.sku_id
+    CROSS JOIN LATERAL (SELECT line.quantity - line.refunded_count AS pieces) kept GROUP BY 1
 ), costed AS (
     SELECT level, fen_now, fen,
         {_POINTS.format(fen="fen_now", bp="($6::bigint[])[level_now]")} AS points_now,

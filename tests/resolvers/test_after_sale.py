@@ -45,6 +45,12 @@ PICTURE = "https://img.example.com/1.jpg"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
+async def store_url(own_store_url: str) -> str:
+    """A store of its own, because its clock does what is due for all orders there are."""
+    return own_store_url
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_store(deps: Deps) -> AsyncIterator[Deps]:
     """A store that WeChat can reach; its books hold after every test."""
     async with reachable(deps) as reached:
@@ -168,6 +174,24 @@ async def test_goods_that_stay_with_the_member_do_not_come_back_to_the_stock(
     after = await standing(one.member_id, [line.sku_id])
     # One of the two was not sent yet, the other stays with the member.
     assert after["stock"][0]["stock_left"] == before["stock"][0]["stock_left"] + 1
+
+
+async def test_what_was_not_sent_is_still_owed_when_a_sent_piece_comes_back(
+    open_store: Deps, wechat: SandboxControl
+) -> None:
+    one, (line,) = await paid(open_store, wechat, 3)
+    await send(open_store, one.id, {line.id: 2})
+    row = await ask(open_store, one, returned({line.id: 1}, reason=AfterSaleReason.DAMAGED))
+    await approve(open_store, row)
+    await after_sale.send_back(open_store, member_id=one.member_id, after_sale_id=row.id, carrier="顺丰", number="S1")
+    await decide(open_store, after_sale.receive, row, expected=None)
+    await wechat.settle()
+    assert await state_of(row) == "refunded"
+    found = await OrderLine.get(id=line.id)
+    assert (found.shipped_count, found.refunded_count, found.returned_count) == (2, 1, 1)
+    await send(open_store, one.id)
+    assert (await Order.get(id=one.id)).fulfilment_state == "shipped"
+    assert (await OrderLine.get(id=line.id)).shipped_count == 3
 
 
 async def test_what_may_not_be_asked_for_is_refused_and_changes_nothing(

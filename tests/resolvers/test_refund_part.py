@@ -10,28 +10,46 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from loyalty.address import Contact, Region
 from loyalty.order import OrderLine, OrderState, OrderStateRefused
 from loyalty.points import ClawBackBlocked
-from loyalty.refund import RefundChanged, RefundEffect, RefundInProgress, RefundLinesInvalid, RefundNotStuck
+from loyalty.refund import (
+    MOST_REFUNDS,
+    RefundChanged,
+    RefundEffect,
+    RefundInProgress,
+    RefundLinesInvalid,
+    RefundNotStuck,
+    RefundNotWhole,
+    RefundsUsedUp,
+)
 from models.after_sale import OrderRefund
+from models.catalogue import Product, Sku
 from models.coupon import Coupon
 from models.engine import rows
 from models.ids import new_secret
 from models.order import Order
 from models.payment import Refund
-from resolvers import order, payment, refund
+from resolvers import address, order, payment, points_mall, refund, shipping
+from resolvers.address import AddressWish
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.order_delivery import DeliveryWish
 from resolvers.programme import ProgrammeKind
 from resolvers.verify import verify
 from tests.coupons import claimed
 from tests.doors import make_member, make_operator
-from tests.mall import give_points
+from tests.mall import give_points, make_item
 from tests.refunds import bought, give_back, lines_of, previewed, send, standing
 from tests.rulebook import buys, published, tiers
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
+
+HOME = AddressWish(
+    contact=Contact(recipient="王小明", phone="13812345678", street="天河路 385 号"),
+    region=Region(code="440106", province="广东省", city="广州市", district="天河区"),
+)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -291,6 +309,42 @@ async def test_a_part_that_cost_points_alone_is_refunded_at_once(open_store: Dep
     assert not await Refund.exists(order_id=one.id)
 
 
+async def test_an_exchange_is_refunded_whole(open_store: Deps, wechat: SandboxControl) -> None:
+    deps = open_store
+    member = await make_member(deps)
+    await give_points(deps, member.id, 1_000)
+    item = await make_item(deps)
+    exchanged = await points_mall.exchange(
+        deps,
+        member_id=member.id,
+        item_id=item.id,
+        quantity=2,
+        expected_points=1_000,
+        expected_fen=0,
+        idempotency_key=new_secret(12),
+    )
+    (line,) = await lines_of(exchanged.id)
+    with pytest.raises(RefundNotWhole):
+        await give_back(deps, wechat, exchanged.id, {line.id: 1})
+    part = await give_back(deps, wechat, exchanged.id, {line.id: 2})
+    assert (part.state, part.amount_fen, part.points_used) == ("done", 0, 1_000)
+    assert (await Order.get(id=exchanged.id)).state == OrderState.REFUNDED
+
+
+async def test_wechat_takes_fifty_refunds_of_a_payment_and_no_more(open_store: Deps, wechat: SandboxControl) -> None:
+    deps = open_store
+    member = await make_member(deps, openid=await wechat.openid())
+    one = await bought(deps, wechat, member.id, {await put_on_shelf(deps, price_fen=100): 52})
+    (line,) = await lines_of(one.id)
+    await wechat.script_refunds(status="SUCCESS", at_once=True)
+    for _ in range(MOST_REFUNDS):
+        await give_back(deps, wechat, one.id, {line.id: 1})
+    with pytest.raises(RefundsUsedUp):
+        await give_back(deps, wechat, one.id, {line.id: 1})
+    found = await Order.get(id=one.id)
+    assert (found.state, found.refunded_fen, found.refunding_fen) == (OrderState.PAID, 5_000, 0)
+
+
 async def test_in_block_mode_only_the_part_whose_points_are_there_is_refunded(
     open_store: Deps, wechat: SandboxControl
 ) -> None:
@@ -317,16 +371,29 @@ async def test_the_shipping_fee_comes_back_with_the_last_piece_if_it_may(
 ) -> None:
     deps = open_store
     member = await make_member(deps, openid=await wechat.openid())
+    home = await address.create(deps, member_id=member.id, wish=HOME, make_default=True, idempotency_key=new_secret(12))
+    boss = await make_operator(deps)
+    carried = await shipping.create(
+        deps,
+        operator_id=boss.id,
+        code=f"t{new_secret(6)}".lower().replace("-", "_"),
+        title="快递",
+        terms={"regions": [], "otherwise": {"first_fen": 800, "further_fen": 0}},
+        is_default=False,
+        idempotency_key=new_secret(12),
+    )
+    sku = await Sku.get(id=await put_on_shelf(deps, price_fen=30_000))
+    await Product.filter(id=sku.product_id).update(shipping_template_id=carried.id)
     placed = await order.place(
         deps,
         member_id=member.id,
-        lines=[OrderLine(sku_id=await put_on_shelf(deps, price_fen=30_000), quantity=2)],
+        lines=[OrderLine(sku_id=sku.id, quantity=2)],
         points_wanted=0,
-        expected_fen=None,
+        expected_fen=60_800,
         remark="",
         idempotency_key=new_secret(12),
+        delivery=DeliveryWish(address_id=home.id),
     )
-    await rows("UPDATE shop_order SET shipping_fen = 800, payable_fen = payable_fen + 800 WHERE id = $1", [placed.id])
     await wechat.request_payment(await payment.pay(deps, member_id=member.id, order_id=placed.id))
     await wechat.settle()
     (line,) = await lines_of(placed.id)
