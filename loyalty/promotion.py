@@ -103,7 +103,7 @@ class TooManyPromotions(Refusal):
 
 
 class PromotionGone(Refusal):
-    """Somebody else took the last of the promotion ``code``: the price has changed."""
+    """Somebody else took the last of the promotion with the code ``promotion``: the price has changed."""
 
     code = "PROMOTION_GONE"
     zh = "促销名额刚刚用完，价格已变化，请重新确认"

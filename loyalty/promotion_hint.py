@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from loyalty.coupon import CouponKind
-from loyalty.coupon_choice import Plan
+from loyalty.coupon_use import HeldCoupon
 from loyalty.money import apply_bp
 from loyalty.promotion import OfferedPromotion, PromotionKind
 from loyalty.promotion_choice import Promoted, covered, promote
@@ -45,13 +45,14 @@ def hints(
     *,
     tier: TierTerms | None = None,
     promotions: Sequence[OfferedPromotion] = (),
-    plan: Plan | None = None,
+    lacking: Sequence[tuple[HeldCoupon, int]] = (),
     shipping: ShippingQuote | None = None,
 ) -> tuple[Hint, ...]:
     """What more unlocks the next saving, the nearest first.
 
     What pieces save is reckoned with more pieces of the cheapest goods in scope, and is what the promotion then takes
-    off more; what lacks pieces counts as what those would cost when it is compared. ``plan`` are the member's coupons.
+    off more; what lacks pieces counts as what those would cost when it is compared. ``lacking`` are
+    the member's coupons below their threshold, with what is missing in fen.
     """
     found: list[tuple[int, Hint]] = []
     for one in promotions:
@@ -59,7 +60,7 @@ def hints(
             found += _of_steps(lines, promoted, one)
         elif not one.terms.kind.of_pieces:
             found += _of_sets(lines, tier, one)
-    found += [(hint.missing_fen or 0, hint) for hint in _of_coupons(plan)]
+    found += [(hint.missing_fen or 0, hint) for hint in _of_coupons(lacking)]
     if shipping is not None and shipping.missing_fen:
         hint = Hint(kind=HintKind.SHIPPING, missing_fen=shipping.missing_fen, saves_fen=shipping.fee_fen)
         found.append((shipping.missing_fen, hint))
@@ -125,18 +126,17 @@ def _hint(
     )
 
 
-def _of_coupons(plan: Plan | None) -> list[Hint]:
+def _of_coupons(lacking: Sequence[tuple[HeldCoupon, int]]) -> list[Hint]:
+    """One hint for each template: of several coupons of one template the nearest."""
     found: dict[str, Hint] = {}
-    for verdict in plan.verdicts if plan else ():
-        terms, missing_fen = verdict.coupon.terms, verdict.why.missing_fen if verdict.why else None
-        if missing_fen is None:
-            continue
+    for coupon, missing_fen in lacking:
+        terms, code = coupon.terms, coupon.template_code
         if terms.kind is CouponKind.PERCENT:
             saves_fen = apply_bp(terms.threshold_fen, terms.discount_bp or 0)
         else:
             saves_fen = terms.amount_fen or 0
         saves_fen = saves_fen if terms.cap_fen is None else min(saves_fen, terms.cap_fen)
-        if saves_fen:
-            code = verdict.coupon.template_code
+        known = found.get(code)
+        if saves_fen and (known is None or missing_fen < (known.missing_fen or 0)):
             found[code] = Hint(kind=HintKind.COUPON, code=code, missing_fen=missing_fen, saves_fen=saves_fen)
     return list(found.values())

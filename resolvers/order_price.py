@@ -10,7 +10,7 @@ from uuid import UUID
 from loyalty import order as rule
 from loyalty.coupon import CouponChoiceUnclear, CouponNotUsable
 from loyalty.coupon_choice import Plan, best_plan
-from loyalty.coupon_use import AppliedCoupon, CouponLine, HeldCoupon, admit_coupons
+from loyalty.coupon_use import AppliedCoupon, CouponLine, HeldCoupon, admit_coupons, unusable
 from loyalty.order import OrderLine, SkuTerms
 from loyalty.points_lot import available
 from loyalty.pricing import Quote, coupon_lines, price
@@ -198,16 +198,19 @@ async def weigh_basket(basket: Basket, now: datetime, *, ship: Ship | None = Non
 
 async def what_more(basket: Basket, priced: Priced, now: datetime) -> tuple[Hint, ...]:
     """What more would save more on this basket, the nearest first."""
-    plan = priced.plan
-    if plan is None:
-        held = await coupon_hold.held(basket.member_id, now)
-        plan = await _weigh(held, coupon_lines(basket.prices, priced.promoted), now, priced.quote.shipping_fen)
+    for_coupons = coupon_lines(basket.prices, priced.promoted)
+    lacking = [
+        (coupon, why.missing_fen)
+        for coupon in await coupon_hold.held(basket.member_id, now)
+        for why in [unusable(coupon, for_coupons, now=now, shipping_fen=priced.quote.shipping_fen)]
+        if why is not None and why.missing_fen is not None
+    ]
     return hints(
         basket.prices,
         priced.promoted,
         tier=basket.tier,
         promotions=basket.promotions,
-        plan=plan,
+        lacking=lacking,
         shipping=priced.shipping,
     )
 

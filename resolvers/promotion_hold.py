@@ -74,7 +74,7 @@ async def hold(_: Deps, order: Order, __: UUID, now: datetime) -> None:
     for wanted in await rows(_WANTED, [order.id, order.member_id, now]):
         limit = wanted["member_limit"]
         if limit is not None and wanted["had_count"] + wanted["uses"] > limit:
-            raise PromotionGone(code=wanted["code"])
+            raise PromotionGone(promotion=wanted["code"])
         await take(
             wanted["promotion_id"],
             member_id=order.member_id,
@@ -111,7 +111,7 @@ async def take(
     await _give_up(over)
     if not await rows(TAKE, [promotion_id, uses, discount_fen]):
         found = await rows("SELECT code FROM promotion WHERE id = $1", [promotion_id])
-        raise PromotionGone(code=found[0]["code"])
+        raise PromotionGone(promotion=found[0]["code"])
     await PromotionHold.create(
         id=new_id(now),
         promotion_id=promotion_id,

@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalty import promotion as rule
-from loyalty.coupon_use import AppliedCoupon
+from loyalty.coupon import CouponKind, CouponTerms
+from loyalty.coupon_use import AppliedCoupon, HeldCoupon
 from loyalty.points import PointsProgramme
 from loyalty.pricing import coupon_lines, price
 from loyalty.programme import ProgrammeInvalid
 from loyalty.promotion import OfferedPromotion, Partner, PromotionKind, PromotionTerms
 from loyalty.promotion_choice import Promoted, beside_coupons, promote
-from loyalty.promotion_hint import hints
+from loyalty.promotion_hint import HintKind, hints
 from loyalty.shipping import ShippingPart, ShippingQuote
 from loyalty.unit_price import PriceLine, TierTerms
 from tests.loyalty.worked_examples import number, numbers, worked
@@ -143,6 +144,35 @@ def test_hints_come_nearest_first() -> None:
     on = [offered(LADDER, at=1), offered(sets("of 3, 1 at 10,000 bp off"), at=2)]
     found = hints(lines, promote(lines, promotions=on), promotions=on)
     assert [one.code for one in found] == ["p2", "p1"]
+
+
+def test_coupons_and_free_shipping_say_what_they_lack() -> None:
+    lines = lines_of("2 × 3,000")
+    promoted = promote(lines)
+    coupons = [
+        HeldCoupon(
+            id=UUID(int=at),
+            template_id=UUID(int=at),
+            template_code=f"c{at % 2}",
+            version=1,
+            terms=CouponTerms(kind=kind, amount_fen=amount_fen, discount_bp=rate, threshold_fen=8_000, cap_fen=cap_fen),
+            usable_from=datetime(2026, 11, 20, tzinfo=UTC),
+            expires_at=datetime(2026, 11, 21, tzinfo=UTC),
+        )
+        for at, (kind, amount_fen, rate, cap_fen) in enumerate(
+            [(CouponKind.AMOUNT, 700, None, None), (CouponKind.PERCENT, None, 1_000, 500)]
+        )
+    ]
+    shipping = ShippingQuote(fee_fen=900, full_fen=900, waived_by=None, missing_fen=1_500, parts=())
+    lacking = [(coupons[0], 2_000), (coupons[1], 2_500), (coupons[0], 2_200)]
+    assert [
+        (one.kind, one.code, one.missing_fen, one.saves_fen)
+        for one in hints(lines, promoted, lacking=lacking, shipping=shipping)
+    ] == [
+        (HintKind.SHIPPING, None, 1_500, 900),
+        (HintKind.COUPON, "c0", 2_000, 700),
+        (HintKind.COUPON, "c1", 2_500, 500),
+    ]
 
 
 def test_a_line_in_an_activity_takes_no_promotion() -> None:
