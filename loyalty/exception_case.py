@@ -127,8 +127,9 @@ RULES: Mapping[CaseKind, CaseRule] = {
         advice_en="Release what it holds.",
     ),
     CaseKind.REFUND_STUCK: CaseRule(
-        zh="退款多次请求未成功，系统继续重试",
-        en="A refund was tried again and again without success; the store goes on trying.",
+        zh="退款迟迟未完成：多次请求未成功，或处理中已满 3 天；系统继续重试",
+        en="A refund does not come to its end: refused again and again, or in process for 3 days; the store goes on "
+        "asking.",
         within=_hours(24),
         actions=(CaseAction.RETRY, CaseAction.RESOLVE),
         advice_zh="查看原因（如商户余额不足），处理后重试",

@@ -29,6 +29,9 @@ log = structlog.get_logger()
 
 TRIES_BEFORE_CASE = 5
 
+SLOW = timedelta(days=3)
+"""How long WeChat may take for a refund that it has accepted before a person looks: a bank takes 3 days at most."""
+
 
 async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason: str, idempotency_key: str) -> Order:
     """Refund all that is left of a paid order, as the shop's affair: shipping and stock come back too.
@@ -313,6 +316,8 @@ async def conclude(deps: Deps, result: RefundResult | RefundNotice) -> bool:
                 await _refund_case(refund, "refund_abnormal", now)
             case _:
                 await _set(refund, RefundState.PROCESSING, result.refund_id, now, finished=False)
+                if now >= refund.requested_at + SLOW:
+                    await _refund_case(refund, "refund_stuck", now)
     return True
 
 

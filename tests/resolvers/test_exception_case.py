@@ -265,6 +265,26 @@ async def test_a_refund_wechat_may_still_pay_is_not_paid_by_hand(
     assert await state_of(one) == OrderState.REFUNDING
 
 
+async def test_a_refund_that_does_not_end_comes_to_a_person_and_settles_itself(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock, boss: UUID
+) -> None:
+    one = await bought(open_store, wechat)
+    await wechat.script_refunds(status="PROCESSING")
+    await refund.refund_order(open_store, operator_id=boss, order_id=one.id, reason="不想要了", idempotency_key=a_key())
+    await passes(open_store, clock, wechat, hours=71)
+    await sweep(open_store, "send_refunds")
+    assert not await ExceptionCase.exists(order_id=one.id)
+    await passes(open_store, clock, wechat, hours=7)
+    await sweep(open_store, "send_refunds")
+    assert (await case_of(one, CaseKind.REFUND_STUCK)).resolved_at is None
+    await wechat.post(
+        "refunds/finish", out_refund_no=(await Refund.get(order_id=one.id)).out_refund_no, status="SUCCESS"
+    )
+    await wechat.settle()
+    assert (await case_of(one, CaseKind.REFUND_STUCK)).resolution == "款项已退回"
+    assert await state_of(one) == OrderState.REFUNDED
+
+
 # Payments
 
 

@@ -31,8 +31,9 @@ async def days(world: World) -> None:
                 await market.work_the_inbox()
                 await market.assert_the_books_agree()
                 left = sorted(case["kind"] for case in await market.cases())
+                assert not {"payment_mismatch", "refund_closed", "refund_abnormal"}.intersection(left), left
                 print(f"day {day} seed {SEED + day}: {len(market.orders)} orders, {found} cases, left {left}")
-                print(f"  refused: {dict(market.told)}")
+                print(f"  refused: {dict(market.told)}", flush=True)
         finally:
             await world.end()
 
