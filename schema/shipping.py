@@ -354,8 +354,10 @@ class OperatorMutation:
     async def shipping_default_set(
         self,
         info: Info,
-        template_id: Annotated[UUID | None, strawberry.argument(description="The template; null: shipped free.")],
         idempotency_key: Key,
+        template_id: Annotated[
+            UUID | None, strawberry.argument(description="The template; null or left out: shipped free.")
+        ] = None,
     ) -> ShippingDefaultResult:
         """One call."""
         await verbs.set_default(
@@ -372,8 +374,10 @@ class OperatorMutation:
         self,
         info: Info,
         product_id: Annotated[UUID, strawberry.argument(description="The product.")],
-        template_id: Annotated[UUID | None, strawberry.argument(description="The template; null: the shop's default.")],
         idempotency_key: Key,
+        template_id: Annotated[
+            UUID | None, strawberry.argument(description="The template; null or left out: the shop's default.")
+        ] = None,
     ) -> ProductShippingResult:
         """One call."""
         row = await verbs.set_for_product(
