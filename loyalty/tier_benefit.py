@@ -31,6 +31,7 @@ IN_EFFECT = frozenset(
         BenefitKind.BIRTHDAY_GIFT,
         BenefitKind.BIRTHDAY_COUPONS,
         BenefitKind.MONTHLY_COUPONS,
+        BenefitKind.EARLY_ACCESS,
         BenefitKind.SERVICE_LINE,
     }
 )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.flash_sale import FlashSaleState, RehearsalState
+from loyalty.flash_sale import MAX_ITEMS, FlashSaleState, RehearsalState
 from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.flash_sale import FlashItem as FlashItemRow
@@ -282,12 +282,15 @@ FlashSaleRehearseResult = Annotated[
 SaleId = Annotated[UUID, strawberry.argument(description="The session.")]
 
 
+_PRICES = {f"items[{at}].price_fen": f"items[{at}].price" for at in range(MAX_ITEMS)}
+
+
 @contextmanager
 def _named_as_here() -> Iterator[None]:
     try:
         yield
     except ProgrammeInvalid as refusal:
-        raise in_api_words(refusal, {"price_fen": "price"}) from None
+        raise in_api_words(refusal, _PRICES) from None
 
 
 def _writer(info: Info) -> UUID:
