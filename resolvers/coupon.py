@@ -59,8 +59,8 @@ async def templates_by_ids(_: Deps, template_ids: Sequence[UUID]) -> Mapping[UUI
 async def titles_by_coupon(_: Deps, coupon_ids: Sequence[UUID]) -> Mapping[UUID, str]:
     """The names of coupons by the coupon's id."""
     found = await rows(
-        "SELECT coupon.id, template.title FROM coupon JOIN coupon_template template ON template.id = coupon.template_id "
-        "WHERE coupon.id = ANY($1::uuid[])",
+        "SELECT coupon.id, template.title FROM coupon "
+        "JOIN coupon_template template ON template.id = coupon.template_id WHERE coupon.id = ANY($1::uuid[])",
         [list(coupon_ids)],
     )
     return {row["id"]: row["title"] for row in found}

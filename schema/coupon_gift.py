@@ -41,9 +41,7 @@ class CouponGiftFacts:
     state: GiftState = strawberry.field(description="Where it stands.")
     made_at: datetime = strawberry.field(description="When it was offered.")
     expires_at: datetime = strawberry.field(description="It can be taken until before this instant.")
-    ended_at: datetime | None = strawberry.field(
-        description="When it was taken or came back; null while offered."
-    )
+    ended_at: datetime | None = strawberry.field(description="When it was taken or came back; null while offered.")
 
 
 @strawberry.type(description="A coupon that the member offers to a friend.")
