@@ -210,7 +210,7 @@ async def _admit(deps: Deps, order: Order, asked: Asked, now: datetime) -> None:
     rule.admit_wish(
         asked.kind,
         asked.reason,
-        _delivery(order, standing, asked.pieces),
+        _delivery(order, standing, asked),
         excepted=excepted,
         terms=deps.after_sale,
         now=now,
@@ -230,8 +230,12 @@ def _admit_pieces(standing: Standing, pieces: Mapping[UUID, int]) -> None:
             raise RefundLinesInvalid(left=left.get(line_id, 0), line_id=str(line_id))
 
 
-def _delivery(order: Order, standing: Standing, pieces: Mapping[UUID, int]) -> Delivery:
-    sent = any(quantity > standing.sent[line_id].unsent for line_id, quantity in pieces.items())
+def _delivery(order: Order, standing: Standing, asked: Asked) -> Delivery:
+    """Pieces that go back are those that were sent; of pieces that stay, those are meant first that were not."""
+    if asked.kind is AfterSaleKind.RETURN_AND_REFUND:
+        sent = all(quantity <= standing.sent[line_id].sent for line_id, quantity in asked.pieces.items())
+    else:
+        sent = any(quantity > standing.sent[line_id].unsent for line_id, quantity in asked.pieces.items())
     received = sent and order.fulfilment_state == FulfilmentState.RECEIVED
     return Delivery(sent=sent, received_at=order.completed_at if received else None)
 
