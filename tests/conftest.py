@@ -147,8 +147,8 @@ async def own_store_url(spare_store_url: str) -> str:
     """A store as new for one test, which may publish rules: a module whose tests do overrides ``store_url`` with it."""
     connection = await asyncpg.connect(spare_store_url)
     await connection.execute(
-        "TRUNCATE product, shipping_template, flash_sale, member, operator, programme_version, mall_item, coupon_template, "
-        "promotion, group_buy, bill_run CASCADE; "
+        "TRUNCATE product, shipping_template, flash_sale, member, operator, programme_version, mall_item, "
+        "coupon_template, promotion, group_buy, bill_run CASCADE; "
         "INSERT INTO programme_version SELECT * FROM first_version"
     )
     await connection.close()
