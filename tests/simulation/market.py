@@ -31,7 +31,7 @@ from tests.shelf import put_on_shelf
 from tests.simulation.world import World
 
 MEMBERS_FOR_ORDERS = 25
-TOKEN_GOOD_FOR = timedelta(minutes=20)
+TOKEN_GOOD_FOR = timedelta(minutes=10)
 SHELF = (
     {"price_fen": 12_800, "stock_left": 100_000},
     {"price_fen": 9_999, "stock_left": 100_000, "member_price_fen": 8_888},
