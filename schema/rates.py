@@ -50,6 +50,8 @@ PACES: Mapping[str, Pace] = {
     "couponClaim": _pace(60, 1, device=(120, 1)),
     "couponClaimMonthly": _pace(60, 2),
     "mallExchange": _pace(60, 1),
+    "flashSalePurchase": _pace(30, 0.5, device=(60, 0.5), kept_alone=True),
+    "flashSaleWait": _pace(30, 2),
     "orderPlace": _pace(60, 1, device=(120, 1)),
     "orderQuoteKeep": _pace(60, 1),
     "orderPay": _pace(60, 1),
