@@ -19,11 +19,12 @@ from loyalty.group_buy import (
 )
 from loyalty.order import OrderKind, OrderLine, QuantityInvalid, admit_amount, admit_remark
 from loyalty.payment import RefundCause
-from models.engine import retried, rows, transaction
+from models.engine import retried, transaction
 from models.group_buy import GroupBuy, GroupItem, GroupSeat, GroupTeam
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.order import Order
 from resolvers import group_seat, order_delivery, order_hold, refund, refund_part
+from resolvers.after_sale_row import close_open
 from resolvers.deps import Deps
 from resolvers.order_delivery import NOWHERE, DeliveryWish
 from resolvers.order_price import NO_COUPONS, price_basket, read_basket
@@ -38,8 +39,6 @@ ENDING = Keyset("group_team.ending", (Key("ends_at", datetime, descending=False)
 """Teams to join: what ends first comes first."""
 
 NEWEST = Keyset("group_seat.newest", (Key("id", UUID),))
-
-LIVE = (SeatState.PENDING, SeatState.POSTED)
 
 LEAVE_REASON = "会员退团"
 
@@ -99,7 +98,7 @@ async def teams_to_join(
     deps: Deps, *, group_buy_id: UUID, page: Page, size: int | None = None, member_id: UUID | None = None
 ) -> Slice[GroupTeam]:
     """Open teams of a campaign with a free seat by ``ENDING``, without those that the member is in."""
-    seats = GroupSeat.filter(member_id=member_id, state__in=LIVE, team__group_buy_id=group_buy_id)
+    seats = GroupSeat.filter(member_id=member_id, state__in=group_seat.LIVE, team__group_buy_id=group_buy_id)
     own = await seats.values_list("team_id", flat=True) if member_id else []
     teams = GroupTeam.filter(group_buy_id=group_buy_id, state=TeamState.OPEN, ends_at__gt=deps.clock.now())
     free = teams.filter(joined_count__lt=F("size") - F("held_count")).exclude(id__in=list(own))
@@ -241,7 +240,7 @@ async def _admit_leader(member_id: UUID, campaign: GroupBuy) -> None:
         newcomers_only=campaign.newcomers_only,
         paid_before=False,
         member_limit=campaign.member_limit,
-        had_count=await _had_count(member_id, campaign.id),
+        had_count=await group_seat.had_count(member_id, campaign.id),
     )
 
 
@@ -250,30 +249,14 @@ async def _admit_joiner(
 ) -> None:
     rule.admit_join(
         group_seat.terms_of(team, campaign),
-        already_in=await GroupSeat.exists(team_id=team.id, member_id=member_id, state__in=LIVE),
+        already_in=await GroupSeat.exists(team_id=team.id, member_id=member_id, state__in=group_seat.LIVE),
         newcomers_only=campaign.newcomers_only,
-        paid_before=campaign.newcomers_only and await _is_no_newcomer(member_id),
+        paid_before=campaign.newcomers_only and await group_seat.has_bought(member_id),
         member_limit=campaign.member_limit,
-        had_count=await _had_count(member_id, campaign.id),
+        had_count=await group_seat.had_count(member_id, campaign.id),
         fallback=fallback,
         now=now,
     )
-
-
-async def _had_count(member_id: UUID, group_buy_id: UUID) -> int:
-    return await GroupSeat.filter(member_id=member_id, team__group_buy_id=group_buy_id, state__in=LIVE).count()
-
-
-async def _is_no_newcomer(member_id: UUID) -> bool:
-    """Whether the member has paid before, or has another seat that only a newcomer may have."""
-    found = await rows(
-        "SELECT 1 FROM shop_order WHERE member_id = $1 AND paid_at IS NOT NULL "
-        "UNION ALL SELECT 1 FROM group_seat seat JOIN group_team team ON team.id = seat.team_id "
-        "JOIN group_buy campaign ON campaign.id = team.group_buy_id "
-        "WHERE seat.member_id = $1 AND seat.state = 'pending' AND campaign.newcomers_only LIMIT 1",
-        [member_id],
-    )
-    return bool(found)
 
 
 # Leaving
@@ -281,6 +264,8 @@ async def _is_no_newcomer(member_id: UUID) -> bool:
 
 async def leave(deps: Deps, *, member_id: UUID, order_id: UUID) -> Order:
     """Leave an open team: the seat is free again and the order is refunded in full. Harmless to repeat.
+
+    Open after-sale requests of the order are closed.
 
     Raises:
         OrderNotFound: no such order of the member.
@@ -304,6 +289,7 @@ async def _leave(deps: Deps, member_id: UUID, order_id: UUID) -> UUID | None:
         team = await GroupTeam.get_or_none(id=seat.team_id) if seat else None
         if seat is None or team is None or seat.state != SeatState.POSTED or team.state != TeamState.OPEN:
             raise GroupSeatNotFound
+        await close_open(order.id, now)
         wish = refund_part.Wish(
             pieces=None, cause=RefundCause.BY_MEMBER, shops_fault=True, goods_come_back=True, reason=LEAVE_REASON
         )

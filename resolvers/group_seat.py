@@ -1,8 +1,7 @@
 """The seats that group-buy orders hold, as the order machine sees them, and what their teams become.
 
 Whatever happens to a seat, its team's row is locked first, and the rule says what the team is afterwards: all that can
-happen to a team happens one after the other. Another team is only taken if nobody else has it locked, so that two
-members who look for one never wait for each other.
+happen to a team happens one after the other.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from loyalty.group_buy import (
 )
 from loyalty.order import OrderKind
 from loyalty.order_event import OrderEventKind
-from models.engine import changed, in_transaction, rows
+from models.engine import changed, in_transaction, rows, savepoint
 from models.group_buy import GroupBuy, GroupSeat, GroupTeam
 from models.ids import new_id, new_secret
 from models.order import Order
@@ -30,6 +29,11 @@ from resolvers.order_row import note
 
 TOKEN_BYTES = 16
 """A token has 22 characters and no second meaning; a mini-program code carries up to 32."""
+
+OTHER_TEAMS = 50
+"""How many teams somebody without a seat tries, those that end first."""
+
+LIVE = (SeatState.PENDING, SeatState.POSTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,44 +72,75 @@ async def write(order: Order, *, team_id: UUID | None, group_buy_id: UUID, size:
     )
 
 
+class _NoSeat(Exception):
+    """Unlocks a team that has no seat for this member."""
+
+
 async def hold(_: Deps, order: Order, cause_id: UUID, now: datetime) -> None:
     """Hold a seat: in the team that the order was placed for, or where its member goes instead.
 
-    Raises: GroupTeamOver, GroupTeamFull: there is none, and the member wants no other team.
+    Never more than one team is locked, so that two members who look for a seat never wait for each other in a circle.
+
+    Raises:
+        GroupNewcomersOnly, GroupLimitReached: late money of a member who has paid otherwise, or has the limit since.
+        GroupTeamOver, GroupTeamFull: there is no seat, and the member wants no other team.
     """
     if order.kind != OrderKind.GROUP:
         return
     seat = await _seat(order.id)
-    team, campaign = await locked(seat.team_id)
-    is_new = cause_id == order.id and team.state == TeamState.PENDING
-    terms = terms_of(team, campaign)
-    if not is_new and not (rule.has_seat(terms, now=now) and not await _is_in(team.id, order)):
-        team = await _elsewhere(seat, team, terms, campaign, now)
-    revived = {"state": SeatState.PENDING, "resolved_at": None, "team_id": team.id}
-    await GroupSeat.filter(id=seat.id).update(**revived)
-    await change(team, campaign, Change(held=1), now)
+    team = await GroupTeam.get(id=seat.team_id)
+    campaign = await GroupBuy.get(id=team.group_buy_id)
+    if cause_id != order.id:
+        await _admit_again(order, team, campaign)
+    own = cause_id == order.id and team.state == TeamState.PENDING
+    if not await _take(seat, team.id, now, own=own):
+        await _elsewhere(seat, await GroupTeam.get(id=team.id), campaign, now)
 
 
-async def _elsewhere(
-    seat: GroupSeat, team: GroupTeam, terms: TeamTerms, campaign: GroupBuy, now: datetime
-) -> GroupTeam:
+async def _admit_again(order: Order, team: GroupTeam, campaign: GroupBuy) -> None:
+    rule.admit_member(
+        joining=team.opened_at is not None,
+        newcomers_only=campaign.newcomers_only,
+        paid_before=campaign.newcomers_only and await has_bought(order.member_id),
+        member_limit=campaign.member_limit,
+        had_count=await had_count(order.member_id, campaign.id),
+    )
+
+
+async def _take(seat: GroupSeat, team_id: UUID, now: datetime, *, own: bool = False) -> bool:
+    """Hold a seat in a team if it has one; ``own``: in the new team of the seat's member."""
+    try:
+        async with savepoint():
+            team, campaign = await locked(team_id)
+            if not own and (not rule.has_seat(terms_of(team, campaign), now=now) or await _is_in(team_id, seat)):
+                raise _NoSeat
+            revived = {"state": SeatState.PENDING, "resolved_at": None, "team_id": team.id}
+            await GroupSeat.filter(id=seat.id).update(**revived)
+            await change(team, campaign, Change(held=1), now)
+    except _NoSeat:
+        return False
+    return True
+
+
+async def _elsewhere(seat: GroupSeat, team: GroupTeam, campaign: GroupBuy, now: datetime) -> None:
     match Fallback(seat.fallback):
         case Fallback.NEW_TEAM:
             if campaign.state == GroupBuyState.PUBLISHED and campaign.opens_at <= now < campaign.closes_at:
-                return await _new_team(campaign.id, team.size, now)
+                new = await _new_team(campaign.id, team.size, now)
+                assert await _take(seat, new.id, now, own=True), "a new team has a seat for its leader"
+                return
         case Fallback.OTHER_TEAM:
-            found = await rows(
-                "SELECT id FROM group_team team WHERE group_buy_id = $1 AND size = $2 AND state = 'open' "
-                "AND ends_at > $3 AND joined_count + held_count < size AND NOT EXISTS (SELECT 1 FROM group_seat mine "
-                "WHERE mine.team_id = team.id AND mine.member_id = $4 AND mine.state IN ('pending', 'posted')) "
-                "ORDER BY ends_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
-                [campaign.id, team.size, now, seat.member_id],
+            others = await rows(
+                "SELECT id FROM group_team WHERE group_buy_id = $1 AND size = $2 AND state = 'open' AND ends_at > $3 "
+                "AND joined_count + held_count < size AND id <> $4 ORDER BY ends_at, id LIMIT $5",
+                [campaign.id, team.size, now, team.id, OTHER_TEAMS],
             )
-            if found:
-                return await GroupTeam.get(id=found[0]["id"])
+            for other in others:
+                if await _take(seat, other["id"], now):
+                    return
         case Fallback.REFUND:
             pass
-    is_over = terms.state is not TeamState.OPEN or terms.ends_at is None or now >= terms.ends_at
+    is_over = team.state != TeamState.OPEN or team.ends_at is None or now >= team.ends_at
     raise GroupTeamOver if is_over else GroupTeamFull
 
 
@@ -169,9 +204,31 @@ async def _seat(order_id: UUID) -> GroupSeat:
     return await GroupSeat.get(order_id=order_id)
 
 
-async def _is_in(team_id: UUID, order: Order) -> bool:
-    others = GroupSeat.filter(team_id=team_id, member_id=order.member_id, state__in=["pending", "posted"])
-    return await others.exclude(order_id=order.id).exists()
+async def _is_in(team_id: UUID, seat: GroupSeat) -> bool:
+    others = GroupSeat.filter(team_id=team_id, member_id=seat.member_id, state__in=LIVE)
+    return await others.exclude(id=seat.id).exists()
+
+
+async def had_count(member_id: UUID, group_buy_id: UUID) -> int:
+    """How many unpaid and paid orders of a campaign the member has."""
+    return await GroupSeat.filter(member_id=member_id, team__group_buy_id=group_buy_id, state__in=LIVE).count()
+
+
+async def has_bought(member_id: UUID) -> bool:
+    """Whether the member has paid an order before, or has another seat that only a newcomer may have.
+
+    An order whose team failed, or that was given up with its seat, was none.
+    """
+    found = await rows(
+        "SELECT 1 FROM shop_order o WHERE o.member_id = $1 AND o.kind <> 'mall' AND o.paid_at IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM group_seat seat JOIN group_team team ON team.id = seat.team_id "
+        "WHERE seat.order_id = o.id AND (seat.state = 'left' OR team.state = 'failed')) "
+        "UNION ALL SELECT 1 FROM group_seat seat JOIN group_team team ON team.id = seat.team_id "
+        "JOIN group_buy campaign ON campaign.id = team.group_buy_id "
+        "WHERE seat.member_id = $1 AND seat.state = 'pending' AND campaign.newcomers_only LIMIT 1",
+        [member_id],
+    )
+    return bool(found)
 
 
 async def _new_team(group_buy_id: UUID, size: int, now: datetime) -> GroupTeam:

@@ -8,10 +8,12 @@ from loyalty.group_buy import TeamState
 from loyalty.order import OrderState
 from loyalty.order_event import OrderEventKind
 from loyalty.payment import RefundCause
+from loyalty.refund import RefundInProgress
 from models.engine import retried, rows, transaction
 from models.group_buy import GroupSeat, GroupTeam
 from models.order import Order
 from resolvers import fulfilment, refund, refund_part
+from resolvers.after_sale_row import close_open
 from resolvers.deps import Deps
 from resolvers.group_seat import Change, change, locked
 from resolvers.order_row import note
@@ -59,9 +61,12 @@ async def claim_seats(deps: Deps, limit: int) -> list[tuple[UUID, UUID]]:
 async def see_to(deps: Deps, *, seat_id: UUID, member_id: UUID) -> None:
     """See to the order of a team that has ended: its goods are to be sent, or its money goes back. Harmless to repeat.
 
-    An order that is being refunded already waits until that is done.
+    An order that is being refunded already, all of it or a part, waits until that is done.
     """
-    refund_id = await _see_to(deps, seat_id, member_id)
+    try:
+        refund_id = await _see_to(deps, seat_id, member_id)
+    except RefundInProgress:
+        return
     if refund_id is not None:
         await refund.send(deps, refund_id=refund_id)
 
@@ -83,6 +88,7 @@ async def _see_to(deps: Deps, seat_id: UUID, member_id: UUID) -> UUID | None:
             await fulfilment.begin(order, now)
             return None
         await note(order.id, OrderEventKind.TEAM_FAILED, now, team_id=str(team.id))
+        await close_open(order.id, now)
         wish = refund_part.Wish(
             pieces=None, cause=RefundCause.TEAM_FAILED, shops_fault=True, goods_come_back=True, reason=REFUND_REASON
         )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from loyalty import points as points_rule
 from loyalty.coupon import CouponNotOffered, CouponNotUsable
-from loyalty.group_buy import GroupTeamFull, GroupTeamOver
+from loyalty.group_buy import GroupLimitReached, GroupNewcomersOnly, GroupTeamFull, GroupTeamOver
 from loyalty.order import OrderKind, OrderState, OutOfStock, PurchaseLimitReached
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
 from loyalty.points_mall import MallLimitReached
@@ -89,6 +89,8 @@ async def revive(deps: Deps, order: Order, *, payment_id: UUID, paid_fen: int, n
         PromotionGone,
         CouponNotUsable,
         CouponNotOffered,
+        GroupNewcomersOnly,
+        GroupLimitReached,
         GroupTeamFull,
         GroupTeamOver,
         MallLimitReached,

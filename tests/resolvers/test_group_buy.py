@@ -6,7 +6,10 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
+from jobs.sweeps import SWEEPS
 from jobs.worker import run_due
+from loyalty.after_sale import AfterSaleKind, AfterSaleReason, AfterSaleState
+from loyalty.fulfilment import FulfilmentStateRefused
 from loyalty.group_buy import (
     Fallback,
     GroupAlreadyIn,
@@ -25,18 +28,21 @@ from loyalty.idempotency import KeyReused
 from loyalty.order import AmountChanged, OrderKind, OrderState, QuantityInvalid
 from loyalty.payment import PaymentUnavailable
 from loyalty.programme import ProgrammeInvalid
+from models.after_sale import AfterSale
 from models.engine import rows
 from models.group_buy import GroupBuy, GroupSeat, GroupTeam
 from models.ids import new_secret
 from models.keyset import Page
 from models.order import Order
-from resolvers import group_buy, group_campaign, order, payment
+from resolvers import after_sale, after_sale_decision, group_buy, group_campaign, order, payment
+from resolvers.after_sale import Asked
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.group_buy import Wish
 from resolvers.verify import verify
 from tests import teams
 from tests.doors import make_operator
+from tests.refunds import give_back, lines_of, send, standing
 from tests.sandbox_server import SandboxControl
 from tests.store_server import reachable
 
@@ -59,6 +65,26 @@ async def worked(deps: Deps, wechat: SandboxControl) -> None:
     for _ in range(3):
         await run_due(deps)
         await wechat.settle()
+
+
+async def run_sweep(deps: Deps, name: str) -> None:
+    """What is due of one sweep is done."""
+    (sweep,) = [one for one in SWEEPS if one.name == name]
+    await sweep.round(deps)
+
+
+async def two_pieces(deps: Deps, wechat: SandboxControl, sale: teams.Campaign, team: GroupTeam) -> Order:
+    """The paid order of a new member who joined with two pieces."""
+    one = await group_buy.join(
+        deps,
+        member_id=await teams.payer(deps, wechat),
+        token=team.token,
+        fallback=Fallback.REFUND,
+        wish=Wish(item_id=sale.item_id, quantity=2),
+        idempotency_key=new_secret(12),
+    )
+    await teams.pay(deps, wechat, one)
+    return await Order.get(id=one.id)
 
 
 async def state(one: Order) -> OrderState:
@@ -298,6 +324,145 @@ async def test_only_newcomers_join_where_the_campaign_says_so(deps: Deps, wechat
     another = await teams.open_team(deps, wechat, sale)
     with pytest.raises(GroupNewcomersOnly):
         await teams.join_order(deps, sale, another, new)
+
+
+async def test_whose_team_failed_is_a_newcomer_still(deps: Deps, wechat: SandboxControl, clock: SetClock) -> None:
+    sale = await teams.campaign(deps, newcomers_only=True, team_hours=1)
+    team = await teams.open_team(deps, wechat, sale)
+    new = await teams.joined(deps, wechat, sale, team)
+    another = await teams.open_team(deps, wechat, await teams.campaign(deps, newcomers_only=True))
+    await later(clock, wechat, hours=1)
+    await worked(deps, wechat)
+    assert await state(new) == OrderState.REFUNDED
+    again = await teams.campaign(deps, newcomers_only=True)
+    one = await teams.join_order(deps, again, await teams.open_team(deps, wechat, again), new.member_id)
+    await teams.pay(deps, wechat, one)
+    await group_buy.leave(deps, member_id=one.member_id, order_id=one.id)
+    await wechat.settle()
+    bought = await teams.open_order(deps, await teams.campaign(deps, sizes=(2,)), new.member_id, size=2)
+    await teams.pay(deps, wechat, bought)
+    with pytest.raises(GroupNewcomersOnly):
+        await teams.join_order(deps, again, await teams.open_team(deps, wechat, again), new.member_id)
+    assert (await GroupTeam.get(id=another.id)).joined_count == 1
+
+
+@pytest.mark.parametrize("since", ["another order of the campaign", "another paid order"])
+async def test_late_money_passes_no_limit(deps: Deps, wechat: SandboxControl, since: str) -> None:
+    sale = await teams.campaign(deps, member_limit=1, newcomers_only=True)
+    team = await teams.open_team(deps, wechat, sale)
+    late = await teams.join_order(deps, sale, team, await teams.payer(deps, wechat), Fallback.NEW_TEAM)
+    number = await closed_while_paying(deps, wechat, late)
+    if since == "another order of the campaign":
+        await teams.open_order(deps, sale, late.member_id)
+    else:
+        await teams.pay(deps, wechat, await teams.open_order(deps, await teams.campaign(deps), late.member_id))
+    await wechat.pay(number)
+    await wechat.settle()
+    assert (await state(late), (await seat_of(late)).state) == (OrderState.CLOSED, SeatState.RELEASED)
+    causes = await rows("SELECT cause, state FROM refund WHERE order_id = $1", [late.id])
+    assert causes == [{"cause": "late_payment", "state": "succeeded"}]
+    assert (await GroupTeam.get(id=team.id)).joined_count == 1
+
+
+async def test_a_team_that_fails_closes_requests_and_waits_for_parts_that_go_back(
+    deps: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    sale = await teams.campaign(deps, sizes=(5,), team_hours=1, most_pieces=2)
+    team = await teams.open_team(deps, wechat, sale, size=5)
+    asking, returning = [await two_pieces(deps, wechat, sale, team) for _ in range(2)]
+    (line,) = await lines_of(asking.id)
+    asked = Asked(kind=AfterSaleKind.REFUND_ONLY, reason=AfterSaleReason.OTHER, pieces={line.id: 1})
+    request = await after_sale.request(
+        deps, member_id=asking.member_id, order_id=asking.id, asked=asked, idempotency_key=new_secret(12)
+    )
+    await wechat.fault("refund", "system_error")
+    (line,) = await lines_of(returning.id)
+    await give_back(deps, wechat, returning.id, {line.id: 1})
+    assert (await seat_of(returning)).state == SeatState.POSTED
+    await later(clock, wechat, hours=1)
+    await run_sweep(deps, "end_teams")
+    await run_sweep(deps, "see_to_seats")
+    assert await state(returning) == OrderState.PAID
+    assert (await seat_of(returning)).due_at is not None
+    assert (await AfterSale.get(id=request.id)).state == AfterSaleState.CLOSED
+    await later(clock, wechat, minutes=15)
+    await worked(deps, wechat)
+    await later(clock, wechat, minutes=15)
+    await worked(deps, wechat)
+    for one, refunds in ((asking, [16_000]), (returning, [8_000, 8_000])):
+        assert (await state(one), (await seat_of(one)).state) == (OrderState.REFUNDED, SeatState.RETURNED)
+        found = await rows("SELECT amount_fen FROM refund WHERE order_id = $1 AND state = 'succeeded'", [one.id])
+        assert [row["amount_fen"] for row in found] == refunds
+    assert await teams.stock_left(sale.sku_id) == 100
+
+
+async def test_an_after_sale_of_all_pieces_leaves_the_open_team(deps: Deps, wechat: SandboxControl) -> None:
+    sale = await teams.campaign(deps)
+    team = await teams.open_team(deps, wechat, sale)
+    one = await teams.joined(deps, wechat, sale, team)
+    (line,) = await lines_of(one.id)
+    asked = Asked(kind=AfterSaleKind.REFUND_ONLY, reason=AfterSaleReason.OTHER, pieces={line.id: 1})
+    request = await after_sale.request(
+        deps, member_id=one.member_id, order_id=one.id, asked=asked, idempotency_key=new_secret(12)
+    )
+    assert (await GroupTeam.get(id=team.id)).joined_count == 2
+    await after_sale_decision.approve(
+        deps,
+        operator_id=(await make_operator(deps)).id,
+        after_sale_id=request.id,
+        words="",
+        expected=None,
+        idempotency_key=new_secret(12),
+    )
+    await wechat.settle()
+    assert (await state(one), (await seat_of(one)).state) == (OrderState.REFUNDED, SeatState.LEFT)
+    assert (await GroupTeam.get(id=team.id)).joined_count == 1
+
+
+async def test_who_asks_for_money_back_and_then_leaves_is_refunded_once(deps: Deps, wechat: SandboxControl) -> None:
+    sale = await teams.campaign(deps)
+    team = await teams.open_team(deps, wechat, sale)
+    one = await teams.joined(deps, wechat, sale, team)
+    (line,) = await lines_of(one.id)
+    asked = Asked(kind=AfterSaleKind.REFUND_ONLY, reason=AfterSaleReason.OTHER, pieces={line.id: 1})
+    request = await after_sale.request(
+        deps, member_id=one.member_id, order_id=one.id, asked=asked, idempotency_key=new_secret(12)
+    )
+    await group_buy.leave(deps, member_id=one.member_id, order_id=one.id)
+    await wechat.settle()
+    assert (await AfterSale.get(id=request.id)).state == AfterSaleState.CLOSED
+    assert (await state(one), (await seat_of(one)).state) == (OrderState.REFUNDED, SeatState.LEFT)
+    assert len(await rows("SELECT 1 FROM refund WHERE order_id = $1", [one.id])) == 1
+
+
+async def test_goods_are_sent_only_once_the_team_is_complete(deps: Deps, wechat: SandboxControl) -> None:
+    sale = await teams.campaign(deps, sizes=(2,))
+    team = await teams.open_team(deps, wechat, sale, size=2)
+    first = await GroupSeat.get(team_id=team.id)
+    with pytest.raises(FulfilmentStateRefused):
+        await send(deps, first.order_id)
+    await teams.joined(deps, wechat, sale, team)
+    with pytest.raises(FulfilmentStateRefused):
+        await send(deps, first.order_id)
+    await worked(deps, wechat)
+    await send(deps, first.order_id)
+    assert (await Order.get(id=first.order_id)).fulfilment_state == "shipped"
+
+
+async def test_a_team_that_fails_leaves_the_books_as_if_it_had_never_been(
+    deps: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    sale = await teams.campaign(deps, team_hours=1)
+    member_id = await teams.payer(deps, wechat)
+    before = await standing(member_id, [sale.sku_id])
+    one = await teams.open_order(deps, sale, member_id)
+    await teams.pay(deps, wechat, one)
+    assert await standing(member_id, [sale.sku_id]) != before
+    assert (await rows("SELECT growth_value FROM membership WHERE member_id = $1", [member_id]))[0]["growth_value"] > 0
+    await later(clock, wechat, hours=1)
+    await worked(deps, wechat)
+    assert await state(one) == OrderState.REFUNDED
+    assert await standing(member_id, [sale.sku_id]) == before
 
 
 async def test_limits_hold_for_each_member(deps: Deps, wechat: SandboxControl) -> None:
