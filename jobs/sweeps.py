@@ -8,7 +8,7 @@ from jobs.flash_sweeps import FLASH_SWEEPS
 from jobs.sweep import Sweep
 from loyalty.order import CloseReason
 from resolvers import (
-    after_sale,
+    after_sale_decision,
     birthday,
     coupon_expiry,
     coupon_gift,
@@ -123,7 +123,7 @@ async def _receive(deps: Deps, due: tuple[UUID, UUID]) -> None:
 
 
 async def _carry_on(deps: Deps, after_sale_id: UUID) -> None:
-    await after_sale.carry_on(deps, after_sale_id=after_sale_id)
+    await after_sale_decision.carry_on(deps, after_sale_id=after_sale_id)
 
 
 async def _tell_shipping(deps: Deps, upload_id: UUID) -> None:
@@ -138,7 +138,7 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="close_orders", every_s=5, due=_orders, do=_close),
     Sweep(name="poll_payments", every_s=5, due=payment.claim_polls, do=_poll, leases=True),
     Sweep(name="send_refunds", every_s=5, due=refund.claim_due, do=_refund, leases=True),
-    Sweep(name="carry_on_after_sales", every_s=5, due=after_sale.claim_due, do=_carry_on, leases=True),
+    Sweep(name="carry_on_after_sales", every_s=5, due=after_sale_decision.claim_due, do=_carry_on, leases=True),
     Sweep(name="end_teams", every_s=5, due=group_team.teams_due, do=_end_team),
     Sweep(name="see_to_seats", every_s=5, due=group_team.claim_seats, do=_see_to_seat, leases=True),
     Sweep(name="receive_orders", every_s=60, due=fulfilment.due_receipts, do=_receive),

@@ -7,7 +7,8 @@ import strawberry
 
 from loyalty.rights import Right
 from models.after_sale import AfterSale as AfterSaleRow
-from resolvers import after_sale as verbs
+from resolvers import after_sale
+from resolvers import after_sale_decision as verbs
 from resolvers import after_sale_view as views
 from resolvers import refund as refund_verbs
 from schema.after_sale import (
@@ -119,7 +120,7 @@ class OperatorQuery:
         shops_fault: ShopsFault = False,
         goods_come_back: GoodsComeBack = True,
     ) -> RefundPreviewResult:
-        effect = await verbs.preview(
+        effect = await after_sale.preview(
             info.context.deps,
             order_id=order_id,
             member_id=None,
@@ -134,7 +135,7 @@ class OperatorQuery:
         extensions=[Needs(Right.AFTER_SALE_DECIDE)],
     )
     async def after_sale_request_preview(self, info: Info, id: AfterSaleId) -> RefundPreviewResult:
-        effect = await verbs.preview_request(info.context.deps, after_sale_id=id, member_id=None)
+        effect = await after_sale.preview_request(info.context.deps, after_sale_id=id, member_id=None)
         return RefundEffect.from_effect(effect)
 
 

@@ -30,7 +30,7 @@ from models.after_sale import AfterSale, OrderRefund
 from models.engine import rows
 from models.ids import new_secret
 from models.order import Order, OrderLine
-from resolvers import after_sale, fulfilment, refund
+from resolvers import after_sale, after_sale_decision, fulfilment, refund
 from resolvers.after_sale import Asked
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
@@ -95,7 +95,7 @@ async def decide(deps: Deps, verb: Any, row: AfterSale, **fields: Any) -> AfterS
 
 
 async def approve(deps: Deps, row: AfterSale, **fields: Any) -> AfterSale:
-    return await decide(deps, after_sale.approve, row, **{"words": "", "expected": None, **fields})
+    return await decide(deps, after_sale_decision.approve, row, **{"words": "", "expected": None, **fields})
 
 
 async def state_of(row: AfterSale) -> str:
@@ -153,7 +153,7 @@ async def test_a_return_goes_from_the_parcel_to_the_refund(
         )
     found = await AfterSale.get(id=row.id)
     assert (found.state, found.carrier, found.parcel_number) == ("returning", "顺丰", "SF1001")
-    await decide(open_store, after_sale.receive, row, expected=None)
+    await decide(open_store, after_sale_decision.receive, row, expected=None)
     await wechat.settle()
     assert await state_of(row) == "refunded"
     after = await standing(one.member_id, [line.sku_id])
@@ -184,7 +184,7 @@ async def test_what_was_not_sent_is_still_owed_when_a_sent_piece_comes_back(
     row = await ask(open_store, one, returned({line.id: 1}, reason=AfterSaleReason.DAMAGED))
     await approve(open_store, row)
     await after_sale.send_back(open_store, member_id=one.member_id, after_sale_id=row.id, carrier="顺丰", number="S1")
-    await decide(open_store, after_sale.receive, row, expected=None)
+    await decide(open_store, after_sale_decision.receive, row, expected=None)
     await wechat.settle()
     assert await state_of(row) == "refunded"
     found = await OrderLine.get(id=line.id)
@@ -269,10 +269,10 @@ async def test_a_request_is_its_members_own_and_takes_no_other_step(open_store: 
             open_store, member_id=one.member_id, after_sale_id=row.id, carrier="顺丰", number="SF1"
         )
     with pytest.raises(AfterSaleStateRefused):
-        await decide(open_store, after_sale.receive, row, expected=None)
+        await decide(open_store, after_sale_decision.receive, row, expected=None)
     with pytest.raises(AfterSaleInvalid):
-        await decide(open_store, after_sale.reject, row, words=" ")
-    await decide(open_store, after_sale.reject, row, words="商品完好")
+        await decide(open_store, after_sale_decision.reject, row, words=" ")
+    await decide(open_store, after_sale_decision.reject, row, words="商品完好")
     assert (await AfterSale.get(id=row.id)).decision == "商品完好"
     with pytest.raises(AfterSaleStateRefused):
         await after_sale.withdraw(open_store, member_id=one.member_id, after_sale_id=row.id)

@@ -15,7 +15,7 @@ from models.engine import rows
 from models.ids import new_secret
 from models.member import Member
 from models.order import Order, OrderLine
-from resolvers import after_sale
+from resolvers import after_sale, after_sale_decision
 from resolvers.after_sale import Asked
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind
@@ -288,7 +288,7 @@ async def test_lists_of_requests_take_the_same_statements_for_1_and_20(
             deps, member_id=member.id, order_id=one.id, asked=asked, idempotency_key=new_secret(12)
         )
         if number % 2:
-            await after_sale.approve(
+            await after_sale_decision.approve(
                 deps,
                 operator_id=boss.subject_id,
                 after_sale_id=row.id,
