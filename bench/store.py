@@ -31,14 +31,15 @@ async def throwaway() -> AsyncIterator[Deps]:
         async with engine.database(started.url, pool_size=10), httpx.AsyncClient() as http:
             await engine.migrate()
             await prepare(NOW - timedelta(days=400))
-            yield _deps(redis, http)
+            yield deps_of(redis, http)
         await redis.aclose()
     finally:
         started.stop()
         soft.stop()
 
 
-def _deps(redis: Client, http: httpx.AsyncClient) -> Deps:
+def deps_of(redis: Client, http: httpx.AsyncClient) -> Deps:
+    """What verbs are given here."""
     nowhere = "http://127.0.0.1:9"
     return Deps(
         clock=SetClock(NOW),

@@ -1,0 +1,266 @@
+"""A flash sale through HTTP: (a) a bare endpoint with one Lua call, the ceiling; (b) our "sold out"; (c) our purchase.
+
+One server process each, as we serve it, on durable engines of their own; the three take turns, so that a busy machine
+slows all of them, and the ratios are what counts. (b) and (c) carry the token of another member with each request,
+pass the rate limits and log their line; (c) is a different member's first order each time and is answered after its
+commit. The members' sessions are known to Redis, as of people who have looked at the sale a minute before. The jobs run
+elsewhere. Then the database's own ceiling for (c): pgbench with the same writes, one order and a full group a commit.
+
+Aim: (b) at least 0.5 of (a), (c) at least 0.3. SECONDS=5 ROUNDS=3 CONNECTIONS=32,256,1024 change the measure.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from uuid import UUID
+
+import httpx
+import orjson
+
+from bench._flash_ceiling import orders_per_s
+from bench._http_load import Load, load, post
+from bench.store import MEMBER_ID, deps_of, fill
+from cache import engine as valkey
+from cache.session_state import saw_alive
+from loyalty.catalogue import MediaKind
+from models import engine, postgres
+from models.catalogue import Sku
+from models.engine import rows
+from models.ids import new_secret
+from models.operator import Operator
+from resolvers import category, flash_sale, flash_session, product
+from resolvers.clock import SystemClock
+from resolvers.deps import Deps
+from resolvers.flash_session import ItemWish, NewSale
+from resolvers.group_commit import MOST
+from resolvers.product import Medium, NewSku
+from resolvers.token import TokenIssuer
+
+SECONDS = float(os.environ.get("SECONDS", "5"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+CONNECTIONS = [int(part) for part in os.environ.get("CONNECTIONS", "32,256,1024").split(",")]
+BUYERS = int(os.environ.get("BUYERS", "40000"))
+LOOKERS = 2_000
+STOCK = 100_000
+ROOT = Path(__file__).parents[1]
+KEY = "b" * 32
+KINDS = [b"FlashSalePurchased", b"FLASH_SOLD_OUT", b"SOLD_OUT"]
+DOCUMENT = """
+mutation Buy($input: FlashSalePurchaseInput!, $key: IdempotencyKey!) {
+  flashSalePurchase(input: $input, idempotencyKey: $key) {
+    __typename
+    ... on FlashSalePurchased { order { id number state payable payBy } }
+    ... on Refusal { code message }
+  }
+}
+"""
+SESSIONS = f"""
+INSERT INTO session_family (id, subject_kind, subject_id, created_at)
+SELECT {MEMBER_ID.format("n")}, 'member', {MEMBER_ID.format("n")}, now() FROM generate_series(1, $1::int) n RETURNING 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rush:
+    """A running store with a sale that has opened: what is there and what is gone."""
+
+    deps: Deps
+    port: int
+    item_id: UUID
+    gone_id: UUID
+
+
+async def main() -> None:
+    """Print answers a second, p50, p99 and the ratios for each number of connections, and the database's ceiling."""
+    folder = Path(tempfile.mkdtemp(prefix="youli-bench-"))
+    folder.chmod(0o755)
+    store, cache = postgres.find_or_start(None, folder), valkey.find_or_start(None, folder)
+    try:
+        async with _rush(folder, store.url, cache.url) as rush:
+            bare = ["-m", "bench._bare_endpoint", str(port := _free_port()), cache.url, str(rush.gone_id)]
+            with _program(bare, folder, {}):
+                await _answers(port, "/")
+                best = await _measured(rush, port)
+            ceilings = {many: orders_per_s(store.url, rush.item_id, together=many) for many in (1, MOST)}
+        for many, found in ceilings.items():
+            sys.stdout.write(
+                f"database's ceiling with {many:>2} orders a commit: {found:,.0f} orders/s; ours at best {best:,.0f}: "
+                f"{best / found:.2f}\n"
+            )
+    finally:
+        cache.stop()
+        store.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _measured(rush: Rush, bare_port: int) -> float:
+    """Prints the three side by side; the best orders a second there were."""
+    best = 0.0
+    gone = cycle([_request(rush, number, rush.gone_id) for number in range(1, LOOKERS + 1)])
+    buyers = (_request(rush, number, rush.item_id) for number in range(LOOKERS + 1, BUYERS + 1))
+    nothing = cycle([post("/", b"{}")])
+    await _warm(rush, bare_port, nothing, gone, buyers)
+    for connections in CONNECTIONS:
+        rounds = []
+        for _ in range(ROUNDS):
+            await _remember_sessions(rush.deps)
+            rounds.append(
+                (
+                    await _run(bare_port, nothing, connections, SECONDS),
+                    await _run(rush.port, gone, connections, SECONDS),
+                    await _run(rush.port, buyers, connections, SECONDS),
+                )
+            )
+        best = max(best, *(one[2].per_s for one in rounds))
+        _print(connections, rounds)
+    return best
+
+
+async def _warm(rush: Rush, bare_port: int, *requests: Iterator[bytes]) -> None:
+    await _remember_sessions(rush.deps)
+    for port, each in zip((bare_port, rush.port, rush.port), requests, strict=True):
+        await _run(port, each, 64, 1.0)
+
+
+async def _run(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> Load:
+    found = await load(port, requests, connections=connections, seconds=seconds, kinds=KINDS)
+    assert len(found.answers) == 1 and set(found.answers) <= {kind.decode() for kind in KINDS}, found.answers
+    return found
+
+
+def _print(connections: int, rounds: list[tuple[Load, Load, Load]]) -> None:
+    ratios = [median(one[at].per_s / one[0].per_s for one in rounds) for at in range(3)]
+    for at, name in enumerate(("a bare endpoint", "b sold out", "c purchase")):
+        runs = [one[at] for one in rounds]
+        sys.stdout.write(
+            f"{connections:>5} connections  {name:16} {median(run.per_s for run in runs):>7,.0f}/s  "
+            f"p50 {median(run.percentile_ms(0.5) for run in runs):>7.1f} ms  "
+            f"p99 {median(run.percentile_ms(0.99) for run in runs):>7.1f} ms  ratio {ratios[at]:.2f}\n"
+        )
+    sys.stdout.flush()
+
+
+@asynccontextmanager
+async def _rush(folder: Path, database_url: str, redis_url: str) -> AsyncIterator[Rush]:
+    port = _free_port()
+    env = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "PORT": str(port),
+        "YOULI_DATA_DIR": str(folder / "server"),
+        "YOULI_MEMBER_JWT_KEYS": f"b:{KEY}",
+        "YOULI_JOBS_IN_SERVER": "false",
+        "YOULI_LOG_FORMAT": "json",
+        "YOULI_OWNER_PASSWORD": new_secret(12),
+    }
+    subprocess.run([sys.executable, "server.py", "migrate"], cwd=ROOT, env=os.environ | env, check=True)
+    with _program(["server.py", "serve"], folder, env):
+        await _answers(port, "/readyz")
+        redis = valkey.connect(redis_url)
+        async with engine.database(database_url, pool_size=4), httpx.AsyncClient() as http:
+            tokens = TokenIssuer({"b": KEY}, audience="member", ttl=timedelta(hours=2))
+            deps = replace(deps_of(redis, http), clock=SystemClock(), member_tokens=tokens)
+            await fill(from_member=1, to_member=BUYERS, entries=1)
+            await rows(SESSIONS, [BUYERS])
+            item_id, gone_id = await _open_sale(deps)
+            yield Rush(deps, port, item_id, gone_id)
+            await deps.group_commit.idle()
+        await redis.aclose()
+
+
+async def _open_sale(deps: Deps) -> tuple[UUID, UUID]:
+    """An item with many pieces, and one whose only piece is taken."""
+    boss = await Operator.get(login="owner")
+    shelf = await category.create(deps, operator_id=boss.id, name="茶", idempotency_key=new_secret(12))
+    made = await product.create(
+        deps,
+        operator_id=boss.id,
+        title="龙井",
+        category_id=shelf.id,
+        media=[Medium(kind=MediaKind.IMAGE, url="https://img.example.com/tea.jpg")],
+        skus=[NewSku(code=code, title="50 克", price_fen=10_000, stock=STOCK) for code in ("LJ-1", "LJ-2")],
+        idempotency_key=new_secret(12),
+    )
+    await product.publish(deps, operator_id=boss.id, product_id=made.id, idempotency_key=new_secret(12))
+    first, second = await Sku.filter(product_id=made.id).order_by("position")
+    now = deps.clock.now()
+    sale = await flash_session.create(
+        deps,
+        operator_id=boss.id,
+        sale=NewSale(
+            title="整点秒杀",
+            opens_at=now,
+            closes_at=now + timedelta(hours=2),
+            claim_minutes=10,
+            items=[
+                ItemWish(sku_id=first.id, price_fen=6_000, stock=STOCK, member_limit=1),
+                ItemWish(sku_id=second.id, price_fen=6_000, stock=1, member_limit=1),
+            ],
+        ),
+        idempotency_key=new_secret(12),
+    )
+    await flash_session.publish(deps, operator_id=boss.id, sale_id=sale.id, idempotency_key=new_secret(12))
+    item_id, gone_id = [
+        row["id"] for row in await rows("SELECT id FROM flash_item WHERE sale_id = $1 ORDER BY position", [sale.id])
+    ]
+    await flash_sale.purchase(
+        deps, member_id=_member(BUYERS), item_id=gone_id, quantity=1, idempotency_key=new_secret(12)
+    )
+    return item_id, gone_id
+
+
+def _member(number: int) -> UUID:
+    return UUID(int=(0x7000 << 64) | (0x8000 << 48) | number)
+
+
+def _request(rush: Rush, number: int, item_id: UUID) -> bytes:
+    member_id = _member(number)
+    token = rush.deps.member_tokens.issue(subject_id=member_id, session_id=member_id, now=rush.deps.clock.now())
+    variables = {"input": {"itemId": str(item_id), "quantity": 1}, "key": new_secret(12)}
+    return post("/graphql", orjson.dumps({"query": DOCUMENT, "variables": variables}), token=token)
+
+
+async def _remember_sessions(deps: Deps) -> None:
+    for first in range(1, BUYERS + 1, 1000):
+        await asyncio.gather(*(saw_alive(deps.redis, _member(n)) for n in range(first, min(first + 1000, BUYERS + 1))))
+
+
+@contextmanager
+def _program(arguments: list[str], folder: Path, env: Mapping[str, str]) -> Iterator[None]:
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=os.environ | env, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+async def _answers(port: int, path: str) -> None:
+    async with asyncio.timeout(120), httpx.AsyncClient(trust_env=False) as http:
+        while True:
+            try:
+                if (await http.get(f"http://127.0.0.1:{port}{path}")).status_code in (200, 405):
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
