@@ -8,6 +8,7 @@ The gate's time is the ``now`` that it is handed and not Redis's own, because th
 same instant: two clocks would let a buyer through the gate and refuse him behind it. It also lets tests set the clock.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -206,12 +207,9 @@ async def left_of(redis: Client, item_ids: Sequence[UUID]) -> Mapping[UUID, int]
 
     Raises: the errors in ``cache.outage`` while Redis is away.
     """
-    found = {}
-    for item_id in item_ids:
-        left = await redis.execute_command("HGET", _keys(item_id)[0], "left")
-        if left is not None:
-            found[item_id] = int(left)
-    return found
+    asked = [redis.execute_command("HGET", _keys(item_id)[0], "left") for item_id in item_ids]
+    found = zip(item_ids, await asyncio.gather(*asked), strict=True)
+    return {item_id: int(left) for item_id, left in found if left is not None}
 
 
 async def begin_loading(redis: Client, item_id: UUID) -> bool:

@@ -3,9 +3,11 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 from cache.engine import connect
@@ -14,9 +16,11 @@ from models.engine import changed, rows, transaction
 from models.ids import new_secret
 from resolvers import flash_gate as gate
 from resolvers import flash_sale, flash_wait, order
+from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.flash_gate import Repair
-from tests.doors import Door
+from resolvers.group_commit import GroupCommit
+from tests.doors import Door, doors_app
 from tests.flash import Sale, close_sale, make_sale, pieces
 from tests.races.buyers import (
     CANCEL,
@@ -29,6 +33,7 @@ from tests.races.buyers import (
     without_member_locks,
 )
 from tests.races.test_order_race import crowd
+from tests.redis_forms import RedisForm
 from tests.sandbox_server import SandboxControl
 
 BUYERS = 200
@@ -222,6 +227,45 @@ async def test_redis_flushed_in_the_middle_oversells_nothing_and_loses_no_order(
     assert len(acknowledged) + more == STOCK
     assert (await pieces(sale))["left"] == 0
     await assert_the_books_are_right()
+
+
+async def test_redis_killed_in_the_middle_oversells_nothing_and_loses_no_order(
+    deps: Deps, redis_form: RedisForm, clock: SetClock
+) -> None:
+    there = replace(deps, redis=connect(redis_form.url), group_commit=GroupCommit())
+    sale = await make_sale(there, stock=STOCK, member_limit=1)
+    answers: list[dict[str, Any]] = []
+    under_way = asyncio.Event()
+
+    async def buys(member: Buyer) -> None:
+        answers.append(await tap(member, sale))
+        if len(answers) == 5:
+            under_way.set()
+
+    async def kill() -> None:
+        await under_way.wait()
+        await asyncio.to_thread(redis_form.fail_over, f"flash:{{sale:{sale.item_id}}}:gate")
+
+    transport = httpx.ASGITransport(doors_app(there))
+    async with httpx.AsyncClient(transport=transport, base_url="http://store.test", timeout=60) as http:
+        members = await crowd(there, Door(http, "/graphql"), BUYERS // 2)
+        await at_once([kill(), *(buys(member) for member in members)])
+        assert set(codes(answers)) <= {None, "FLASH_SOLD_OUT"}
+        acknowledged = {UUID(answer["order"]["id"]) for answer in answers if "order" in answer}
+        assert {row["id"] for row in await rows("SELECT id FROM shop_order")} == acknowledged
+        await there.group_commit.idle()
+        # Tickets of a gate that died with their fate untold are looked up after a minute.
+        clock.advance(timedelta(seconds=61))
+        for _ in range(3):
+            await tell_everybody(there, sale)
+        assert (await gate.reconcile(there, item_id=sale.item_id)).repair is Repair.NONE
+        late = await crowd(there, Door(http, "/graphql"), STOCK)
+        more = won(await at_once(tap(member, sale) for member in late))
+    assert len(acknowledged) + more == STOCK
+    assert (await pieces(sale))["left"] == 0
+    await assert_the_books_are_right()
+    await there.group_commit.idle()
+    await there.redis.aclose()
 
 
 @dataclass
