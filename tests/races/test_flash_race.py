@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from cache.engine import connect
+from loyalty.flash_sale import FlashSoldOut
 from models.asyncpg_backend import Conflict
 from models.engine import changed, rows, transaction
 from models.ids import new_secret
@@ -20,6 +21,7 @@ from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.flash_gate import Repair
 from resolvers.group_commit import GroupCommit
+from resolvers.order_write import write_orders
 from tests.doors import Door, doors_app
 from tests.flash import Sale, close_sale, make_sale, pieces
 from tests.races.buyers import (
@@ -100,7 +102,7 @@ async def test_200_buyers_without_a_gate_make_20_orders_as_well(deps: Deps, monk
             await flash_sale.purchase(
                 away, member_id=member_id, item_id=sale.item_id, quantity=1, idempotency_key=new_secret(12)
             )
-        except flash_sale.FlashSoldOut as refusal:
+        except FlashSoldOut as refusal:
             return refusal.code
         return "bought"
 
@@ -302,7 +304,7 @@ async def test_a_group_that_fails_is_written_one_by_one(
 ) -> None:
     sale = await make_sale(deps, stock=STOCK, member_limit=1)
     members = await crowd(deps, shop, 30)
-    real, groups = flash_sale.write_orders, 0
+    real, groups = write_orders, 0
 
     async def fails_for_groups(composed: Any) -> None:
         nonlocal groups

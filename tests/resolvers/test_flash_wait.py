@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -47,7 +48,7 @@ class SoldOut:
     orders: list[Order]
 
 
-async def sold_out(deps: Deps, many: int = 2, **fields: object) -> SoldOut:
+async def sold_out(deps: Deps, many: int = 2, **fields: Any) -> SoldOut:
     """So many pieces, each bought by somebody else."""
     sale = await make_sale(deps, stock=many, **fields)
     return SoldOut(sale, [await buy(deps, sale, (await make_member(deps)).id) for _ in range(many)])

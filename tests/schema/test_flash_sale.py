@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from loyalty.rights import Role
 from models.asyncpg_backend import SqlCount, sql_count
+from models.flash_sale import FlashRehearsal
 from models.ids import new_secret
 from resolvers import flash_rehearsal, flash_wait
 from resolvers.clock import SetClock
@@ -213,7 +214,7 @@ async def test_the_lists_of_flash_sales_take_the_same_statements_for_1_and_10_ro
         row = await flash_rehearsal.start(
             deps, operator_id=sales[0].operator_id, sale_id=sales[0].id, buyers=1, idempotency_key=new_secret(12)
         )
-        await flash_rehearsal.FlashRehearsal.filter(id=row.id).update(
+        await FlashRehearsal.filter(id=row.id).update(
             state="failed", failure=str(number), due_at=None, finished_at=clock.now()
         )
     found = await admin.ask(
