@@ -13,6 +13,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -137,6 +138,16 @@ async def take(redis: Client, operation: str, *asked: tuple[Limit, str]) -> None
     await take_all(redis, [Ask(operation, limit, subject) for limit, subject in asked])
 
 
+async def give_back(redis: Client, operation: str, *asked: tuple[Limit, str]) -> None:
+    """Give back what ``take`` took, for a call that turned out not to be one of those that are limited.
+
+    With Redis away nothing is given back.
+    """
+    asks = [Ask(operation, limit, subject) for limit, subject in asked]
+    with suppress(*AWAY):
+        await _give_back([_key(ask) for ask in asks], asks, redis)
+
+
 async def take_all(redis: Client, asked: Sequence[Ask]) -> None:
     """Take what is asked from every limit at once, or nothing.
 
@@ -147,9 +158,8 @@ async def take_all(redis: Client, asked: Sequence[Ask]) -> None:
     Raises:
         TooMany: a limit is used up; nothing was taken from the others.
     """
-    tags = [_hashed(ask.subject) for ask in asked]
-    keys = [f"rate:{{{tag}}}:{ask.operation}:{ask.limit.name}" for tag, ask in zip(tags, asked, strict=True)]
-    slots = tags if isinstance(redis, aioredis.RedisCluster) else [""] * len(tags)
+    keys = [_key(ask) for ask in asked]
+    slots = [ask.subject if isinstance(redis, aioredis.RedisCluster) else "" for ask in asked]
     places: dict[str, list[int]] = {}
     for place, slot in enumerate(slots):
         places.setdefault(slot, []).append(place)
@@ -211,5 +221,6 @@ def _without(keys: Sequence[str], asked: Sequence[Ask], error: Exception) -> tup
     return wait_us, kept[at - 1] if at else 0
 
 
-def _hashed(subject: str) -> str:
-    return hashlib.sha256(subject.encode()).hexdigest()[:32]
+def _key(ask: Ask) -> str:
+    tag = hashlib.sha256(ask.subject.encode()).hexdigest()[:32]
+    return f"rate:{{{tag}}}:{ask.operation}:{ask.limit.name}"

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from tortoise.exceptions import IntegrityError
 
-from cache.rate_limit import Limit, network_of, take
+from cache.rate_limit import Limit, give_back, network_of, take
 from loyalty.operator import MAX_LOGIN_LENGTH, LoginTaken, OperatorNotFound, admit_loss, fit_login, fit_name
 from loyalty.rights import Role
 from loyalty.session import MAX_PASSWORD_LENGTH, AccountDisabled, CredentialsWrong, admit_password
@@ -65,6 +65,8 @@ async def lock_operator(operator_id: UUID) -> Operator:
 async def login(deps: Deps, *, login: str, password: str, client_ip: str) -> OperatorSignedIn:
     """Open a session for the operator with this login and password.
 
+    Only wrong passwords count as tries.
+
     Raises:
         TooMany: too many tries for this login or from this address.
         CredentialsWrong: no such operator, or not the password; it takes equally long.
@@ -72,13 +74,12 @@ async def login(deps: Deps, *, login: str, password: str, client_ip: str) -> Ope
     """
     now = deps.clock.now()
     name, network = login.strip().lower(), network_of(client_ip)
-    await take(
-        deps.redis,
-        "operatorLogin",
+    tries = (
         (TRIES_BY_LOGIN_AND_ADDRESS, f"{name} {network}"),
         (TRIES_BY_LOGIN, name),
         (TRIES_BY_ADDRESS, network),
     )
+    await take(deps.redis, "operatorLogin", *tries)
     operator = await Operator.get_or_none(login=name) if len(name) <= MAX_LOGIN_LENGTH else None
     if len(password) > MAX_PASSWORD_LENGTH or not await passwords.matches(
         operator.password_hash if operator else None, password
@@ -86,6 +87,7 @@ async def login(deps: Deps, *, login: str, password: str, client_ip: str) -> Ope
         log.warning("operator login failed", operator_id=operator and operator.id)
         raise CredentialsWrong
     assert operator is not None, "nobody's password never matches"
+    await give_back(deps.redis, "operatorLogin", *tries)
     renewed = await passwords.hashed(password) if passwords.outdated(operator.password_hash) else None
     return await _sign_in(deps, operator.id, operator.password_hash, renewed, now)
 

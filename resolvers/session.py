@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 CODE_MAX_LENGTH = 128
 CREATE_TRIES = 3
-LOGINS_BY_ADDRESS = Limit("address", burst=100, every=timedelta(milliseconds=200))
-REFRESHES_BY_ADDRESS = Limit("address", burst=200, every=timedelta(milliseconds=100))
+LOGINS_BY_ADDRESS = Limit("address", burst=1_000, every=timedelta(milliseconds=50))
+REFRESHES_BY_ADDRESS = Limit("address", burst=2_000, every=timedelta(milliseconds=25))
 """Generous, because a mobile operator puts a whole town behind one address."""
 
 

@@ -365,3 +365,14 @@ async def test_an_access_token_ends_with_its_time(deps: Deps, clock: SetClock) -
     assert await role_of(deps, token) == Role.OWNER
     clock.advance(timedelta(microseconds=1))
     assert await role_of(deps, token) is None
+
+
+async def test_only_wrong_passwords_count_as_tries(deps: Deps) -> None:
+    boss = await operator(deps)
+    for _ in range(25):
+        await sign_in(deps, boss.login)
+    for _ in range(5):
+        with pytest.raises(CredentialsWrong):
+            await sign_in(deps, boss.login, "not the password")
+    with pytest.raises(TooMany):
+        await sign_in(deps, boss.login)

@@ -21,7 +21,7 @@ from schema import operator, shop
 from schema.context import Context
 from schema.errors import Unauthenticated
 from schema.http import GraphQLEndpoint, graphql_routes
-from schema.rates import Rates
+from tests.doors import UNLIMITED
 from tests.schema.probe import probe_schema
 
 NOON = datetime(2026, 11, 11, 4, 0, tzinfo=UTC)
@@ -30,8 +30,6 @@ OPERATOR = UUID("01930000-0000-7000-8000-000000000002")
 SESSION = UUID("01930000-0000-7000-8000-000000000003")
 
 
-UNLIMITED = Rates(member=None, operator=None, visitor=None, paces={})
-"""The door itself is tested without Redis, and asks for none when it has nothing to limit."""
 
 
 @dataclass(frozen=True)

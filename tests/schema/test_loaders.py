@@ -11,7 +11,8 @@ from schema.assembly import build
 from schema.context import Info
 from schema.http import GraphQLEndpoint, graphql_routes
 from schema.loaders import Loaders
-from tests.schema.serving import UNLIMITED, Asker, client_of, door_deps, sign_in
+from tests.doors import UNLIMITED
+from tests.schema.serving import Asker, client_of, door_deps, sign_in
 
 batches: list[list[int]] = []
 shelf = dict.fromkeys(range(100), 0)

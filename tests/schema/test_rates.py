@@ -181,7 +181,7 @@ async def test_when_redis_is_killed_reading_goes_on_and_guessing_stays_limited(
 
 async def test_a_limit_of_a_verb_says_when_to_come_again_too(deps: Deps) -> None:
     document = 'mutation { operatorLogin(login: "nobody", password: "not the password") { __typename } }'
-    transport = httpx.ASGITransport(doors_app(deps), client=("203.0.113.7", 40_000))
+    transport = httpx.ASGITransport(doors_app(deps, rates=Rates()), client=("203.0.113.7", 40_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://store.test") as http:
         admin = Door(http, "/admin/graphql")
         answers = [await admin.send(document) for _ in range(6)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from resolvers.deps import Deps
-from tests.doors import Bearer, doors_app
-from tests.schema.serving import UNLIMITED, probe_app, serving
+from tests.doors import UNLIMITED, Bearer, doors_app
+from tests.schema.serving import probe_app, serving
 
 # For each field. Enough to go through every argument in a minute; a long run asks for hundreds.
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "4")
