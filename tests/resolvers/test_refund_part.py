@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -35,17 +36,21 @@ from resolvers.address import AddressWish
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.order_delivery import DeliveryWish
+from resolvers.order_price import CouponWish
 from resolvers.programme import ProgrammeKind
 from resolvers.verify import verify
 from tests.coupons import claimed
 from tests.doors import make_member, make_operator
 from tests.mall import give_points, make_item
+from tests.promotions import run_promotion, stop_promotion, used
 from tests.refunds import bought, give_back, lines_of, previewed, send, standing
 from tests.rulebook import buys, published, tiers
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
 
+TENTH: dict[str, Any] = {"kind": "discount", "discount_bp": 1_000}
+STEPS: dict[str, Any] = {"kind": "amount_off", "steps": [{"threshold_fen": 2_000, "off_fen": 333}]}
 HOME = AddressWish(
     contact=Contact(recipient="王小明", phone="13812345678", street="天河路 385 号"),
     region=Region(code="440106", province="广东省", city="广州市", district="天河区"),
@@ -108,10 +113,19 @@ async def test_any_sequence_of_refunds_leaves_everything_as_if_the_order_had_nev
         await put_on_shelf(deps, price_fen=drawn.draw(st.integers(1, 9_999), label="price")): quantity
         for quantity in drawn.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3), label="quantities")
     }
+    promotions = [
+        await run_promotion(deps, *wanted, **terms)
+        for terms in drawn.draw(st.sampled_from([[], [TENTH], [STEPS], [TENTH, STEPS]]), label="promotions")
+    ]
     before = await standing(member.id, wanted)
-    points = drawn.draw(st.integers(0, 4), label="steps") * 100
-    if points > before["account"]["balance"] or points * 4 > len(wanted) * 100:
-        points = 0
+    quote = await order.preview(
+        deps,
+        member_id=member.id,
+        lines=[OrderLine(sku_id=sku_id, quantity=quantity) for sku_id, quantity in wanted.items()],
+        points_wanted=0,
+        coupons=CouponWish(ids=tuple(coupons)),
+    )
+    points = drawn.draw(st.integers(0, quote.points_most // 100), label="steps") * 100
     one = await bought(deps, wechat, member.id, wanted, points=points, coupons=tuple(coupons))
     assert one.state == OrderState.PAID
     lines = await lines_of(one.id)
@@ -131,6 +145,9 @@ async def test_any_sequence_of_refunds_leaves_everything_as_if_the_order_had_nev
     )
     assert returned[0]["fen"] == one.payable_fen
     assert await standing(member.id, wanted) == before
+    for promotion in promotions:
+        assert await used(promotion) == (0, 0)
+        await stop_promotion(deps, promotion)
 
 
 def new_id_of(member_id: UUID) -> UUID:
