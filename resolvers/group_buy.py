@@ -94,6 +94,15 @@ async def items_by_campaign(_: Deps, ids: Sequence[UUID]) -> Mapping[UUID, list[
     return found
 
 
+async def items_on_offer(deps: Deps, sku_ids: Sequence[UUID]) -> Mapping[UUID, GroupItem]:
+    """The item of each SKU in a campaign in which teams can be opened now; of several, the one that opened first."""
+    now = deps.clock.now()
+    running = {"group_buy__state": GroupBuyState.PUBLISHED, "group_buy__opens_at__lte": now}
+    items = GroupItem.filter(sku_id__in=list(sku_ids), group_buy__closes_at__gt=now, **running)
+    found = await items.order_by("-group_buy__opens_at", "-id").select_related("group_buy", "sku__product")
+    return {item.sku_id: item for item in found}
+
+
 async def teams_to_join(
     deps: Deps, *, group_buy_id: UUID, page: Page, size: int | None = None, member_id: UUID | None = None
 ) -> Slice[GroupTeam]:

@@ -15,7 +15,7 @@ from resolvers.group_campaign import CampaignChanges, ItemWish
 from schema.catalogue import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.group_buy import GroupItem
+from schema.group_team import GroupItem
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
 from schema.programme import ProgrammeInvalidRefusal
@@ -71,6 +71,30 @@ class TeamView:
             ends_at=row.ends_at,
             settled_at=row.settled_at,
         )
+
+
+@strawberry.type(name="GroupSeat", description="The seat of an order in a team, as operators see it.")
+class SeatView:
+    """Where an order stands in a group-buy."""
+
+    state: rule.SeatState = strawberry.field(description="What became of it.")
+    fallback: rule.Fallback = strawberry.field(description="What its member wants when there is no seat any more.")
+    team_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The team.")
+    async def team(self, info: Info) -> TeamView:
+        """Loaded for all the seats of the answer at once."""
+        row = await info.context.loaders.load(group_buy.teams_by_ids, self.team_id)
+        assert row is not None, "a seat is in a team"
+        return TeamView.from_row(row)
+
+
+async def seat_of_order(info: Info, order_id: UUID) -> SeatView | None:
+    """The seat of an order, loaded for all the orders of the answer at once; None: it is of another kind."""
+    row = await info.context.loaders.load(group_buy.seats_by_order, order_id)
+    if row is None:
+        return None
+    return SeatView(state=rule.SeatState(row.state), fallback=rule.Fallback(row.fallback), team_id=row.team_id)
 
 
 @strawberry.type(name="GroupBuy", description="A campaign of group-buying.")

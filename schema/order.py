@@ -29,6 +29,7 @@ from resolvers.order_price import CouponWish
 from schema.address import ShippingAddress, address_of_order
 from schema.context import Info
 from schema.enums import describe
+from schema.group_team import GroupSeat, seat_of_order
 from schema.order_event import OrderEvent
 from schema.order_preview import OrderHint, QuotedLine
 from schema.order_shipping import OrderShipping
@@ -220,6 +221,10 @@ class Order:
             return None
         found = await info.context.loaders.load(mall_exchange.by_orders, self.id)
         return MallExchange.from_row(*found) if found else None
+
+    @strawberry.field(description="Its seat in a team of a group-buy 拼团; null unless its kind is GROUP.")
+    async def group_seat(self, info: Info) -> GroupSeat | None:
+        return await seat_of_order(info, self.id) if self.kind is OrderKind.GROUP else None
 
     @strawberry.field(description="How its shipping fee came about; null if none of its goods has a shipping template.")
     async def shipping_detail(self, info: Info) -> OrderShipping | None:

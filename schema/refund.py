@@ -6,6 +6,7 @@ from uuid import UUID
 
 import strawberry
 
+from loyalty.order import OrderKind
 from loyalty.payment import RefundCause, RefundState
 from loyalty.rights import Right
 from models.order import Order as OrderRow
@@ -14,6 +15,7 @@ from resolvers import order_view as views
 from resolvers import refund as verbs
 from schema.context import Info
 from schema.enums import describe
+from schema.operator_group_buy import SeatView, seat_of_order
 from schema.order import FulfilmentFilter, Key, KindFilter, Order, OrderId, OrderStateRefusal, StateFilter, order_fields
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_operator
@@ -81,6 +83,10 @@ class OperatorOrder(Order):
     """An order with whose it is and its refunds."""
 
     member_id: UUID = strawberry.field(description="The member who placed it.")
+
+    @strawberry.field(description="Its seat in a team of a group-buy 拼团; null unless its kind is GROUP.")
+    async def group_seat(self, info: Info) -> SeatView | None:
+        return await seat_of_order(info, self.id) if self.kind is OrderKind.GROUP else None
 
     @strawberry.field(description="Its refunds, oldest first.")
     async def refunds(self, info: Info) -> list[Refund]:

@@ -21,6 +21,7 @@ from schema.catalogue import (
     writer,
 )
 from schema.context import Info
+from schema.group_team import GroupItem, item_on_offer
 from schema.permissions import Needs
 from schema.promotion import PriceNow, price_now
 from schema.refusal import SimpleRefusal
@@ -66,6 +67,14 @@ class Sku:
     async def price_now(self, info: Info) -> PriceNow:
         """Loaded for all the SKUs of the answer at once."""
         return await price_now(info, self.id)
+
+    @strawberry.field(
+        description="Its item in a campaign of group-buying 拼团 in which teams can be opened now; null: in none. Of "
+        "several, the one that opened first."
+    )
+    async def group_buy_item(self, info: Info) -> GroupItem | None:
+        """Loaded for all the SKUs of the answer at once."""
+        return await item_on_offer(info, self.id)
 
     @strawberry.field(
         description="What may stand struck through beside `price`, in fen: the lowest price of the 7 days before it; "
