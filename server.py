@@ -46,7 +46,7 @@ from models import engine as database
 from models.asyncpg_backend import Unavailable
 from resolvers import verify as invariants
 from resolvers.clock import SystemClock
-from resolvers.demo_store import fill
+from resolvers.demo_store import fill, renew
 from resolvers.deps import Deps
 from resolvers.operator import ensure_owner
 from resolvers.prepare import prepare
@@ -366,7 +366,8 @@ async def _ready_to_try(settings: Settings, *, sandbox: bool) -> str | None:
     async with dependencies(settings) as deps:
         await opened(deps, settings)
         await fill(deps)
-        return await visitor.access_token(deps, platform_url=settings.wechat_api_base_url) if sandbox else None
+        await renew(deps)
+        return await visitor.settle_in(deps, platform_url=settings.wechat_api_base_url) if sandbox else None
 
 
 # --- serving ------------------------------------------------------------------------------------------------------
@@ -623,7 +624,7 @@ def _welcome(settings: Settings, token: str | None) -> str:
             f'{indent}{{ "Authorization": "Bearer {token}" }}',
             "",
         ]
-    return "\n".join([*lines, "  Three to paste:", *(indent + document for document in visitor.TRY), ""])
+    return "\n".join([*lines, "  To paste:", *(indent + document for document in visitor.TRY), ""])
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:

@@ -12,7 +12,7 @@ from loyalty.tier_benefit import Benefit, BenefitKind
 from models.catalogue import Product
 from models.idempotency import IdempotencyRecord
 from models.operator import Operator
-from resolvers import category, product, programme
+from resolvers import category, demo_offers, product, programme
 from resolvers.deps import Deps
 from resolvers.product import Medium, NewSku
 from resolvers.programme import ProgrammeKind
@@ -201,7 +201,6 @@ SHELVES: dict[str, dict[str, tuple[Good, ...]]] = {
     },
 }
 _FIRST_KEY = "demo:programme:tier"
-_LAST_KEY = "demo:published:mung-bean-cake"
 
 
 async def fill(deps: Deps) -> bool:
@@ -210,10 +209,9 @@ async def fill(deps: Deps) -> bool:
     Each step has a key of its own, so what was cut off is finished by the next call; a store that somebody else has
     begun to fill is left alone.
     """
-    owner = await Operator.filter(role=Role.OWNER, disabled_at=None).order_by("id").first()
-    assert owner is not None, "a store has an owner before it has goods"
+    owner = await _owner()
     begun = await IdempotencyRecord.exists(subject_id=owner.id, key=_FIRST_KEY)
-    if await IdempotencyRecord.exists(subject_id=owner.id, key=_LAST_KEY):
+    if await IdempotencyRecord.exists(subject_id=owner.id, key=demo_offers.LAST_KEY):
         return False
     if not begun and await Product.exists():
         return False
@@ -224,7 +222,19 @@ async def fill(deps: Deps) -> bool:
             category_id = await _category(deps, owner.id, name, top_id, place)
             for good in goods:
                 await _put_on_sale(deps, owner.id, good, category_id)
+    await demo_offers.make(deps, owner.id)
     return True
+
+
+async def renew(deps: Deps) -> None:
+    """What is on for some days only is on again, if this is the tea house."""
+    await demo_offers.renew(deps, (await _owner()).id)
+
+
+async def _owner() -> Operator:
+    owner = await Operator.filter(role=Role.OWNER, disabled_at=None).order_by("id").first()
+    assert owner is not None, "a store has an owner before it has goods"
+    return owner
 
 
 async def _publish_programmes(deps: Deps, operator_id: UUID) -> None:

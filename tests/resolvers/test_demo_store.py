@@ -2,21 +2,28 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
 
 from models import engine
 from models.catalogue import Category, Product, ProductMedia, Sku, StockEntry
+from models.coupon import CouponTemplate
 from models.engine import rows
+from models.fulfilment import PickUpPoint
 from models.ids import new_id
 from models.keyset import Page
 from models.operator import AuditRow
+from models.promotion import Promotion
+from models.shipping import ShippingTemplate
+from resolvers import flash_sale, group_buy
 from resolvers.catalogue import ON_SALE, browse
-from resolvers.demo_store import SHELVES, fill
+from resolvers.clock import SetClock
+from resolvers.demo_offers import PACK
+from resolvers.demo_store import SHELVES, fill, renew
 from resolvers.deps import Deps
-from resolvers.programme import check_in_programme, points_programme, tier_table
+from resolvers.programme import check_in_programme, for_joining, points_programme, tier_table
 from tests.conftest import make_database
 from tests.doors import make_operator
 
@@ -50,6 +57,39 @@ async def test_an_empty_store_becomes_a_tea_house(fresh: Deps) -> None:
     )
     assert astray == []
     assert await AuditRow.filter(action="product.publish").count() == 12
+    assert await ShippingTemplate.filter(is_default=True).count() == 1
+    assert await PickUpPoint.filter(is_hidden=False).count() == 1
+    assert await Promotion.filter(state="published").count() == 2
+    assert await CouponTemplate.filter(state="published").count() == 3
+    assert (await for_joining(fresh.clock.now()))[1].rules == PACK
+
+
+async def test_a_flash_sale_is_open_and_one_to_come_on_whatever_day_it_is_renewed(fresh: Deps) -> None:
+    clock = SetClock(fresh.clock.now())
+    deps = replace(fresh, clock=clock)
+    await fill(deps)
+    for days in (0, 1, 2, 9, 90):
+        clock.advance(timedelta(days=days))
+        for _ in range(2):
+            await renew(deps)
+        sales = (await flash_sale.shown(deps, page=Page(flash_sale.SHOWN, 50))).rows
+        running = [sale for sale in sales if sale.opens_at <= clock.now()]
+        assert len(running) == 1, "after so many days one is open"
+        assert len(sales) > len(running), "and another is to come"
+        assert len((await group_buy.shown(deps, page=Page(group_buy.SHOWN, 50))).rows) == 1
+
+
+async def test_a_store_that_is_not_the_tea_house_is_not_renewed(fresh: Deps) -> None:
+    await renew(fresh)
+    assert (await flash_sale.shown(fresh, page=Page(flash_sale.SHOWN, 50))).rows == []
+
+
+async def test_what_is_not_in_stock_any_more_is_not_offered_anew(fresh: Deps) -> None:
+    await fill(fresh)
+    await rows("UPDATE sku SET stock_left = 0 WHERE code = 'GHG-6'")
+    await renew(fresh)
+    sales = (await flash_sale.shown(fresh, page=Page(flash_sale.SHOWN, 50))).rows
+    assert [sale for sale in sales if sale.opens_at <= fresh.clock.now()] == []
 
 
 async def test_a_second_filling_changes_nothing(fresh: Deps) -> None:
