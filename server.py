@@ -35,7 +35,8 @@ import telemetry
 from cache import engine as valkey
 from cache.wechat_soft import WeChatSoft
 from demo import visitor
-from demo.story import Story, StoryBroken
+from demo.client import StoryBroken
+from demo.story import Story
 from hooks.health import health_routes
 from hooks.pay import pay_route
 from jobs import worker as jobs

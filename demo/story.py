@@ -1,44 +1,29 @@
 """The main story of the store, told through HTTP alone, as the mini-program and an operator would live it.
 
-Log in, look around, check in, order, pay; points and growth arrive and the tier rises; a second order pays a part with
-points; both are refunded, and every figure is back where it was. Each figure is compared with what was promised.
+A new member checks in, fetches a first order, fills a cart that hints at what saves more, has it sent, gives one piece
+back, buys in a flash sale and in a team with a friend. Then everything is refunded, and every figure is back where it
+was. Each figure is compared with what was promised.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from demo import documents as said
+from demo.client import Client, Phone, StoryBroken
 from models.ids import new_secret
 
-WITHIN_S = 30.0
-PAUSE_S = 0.1
-
-HOME = """{ memberHome { tier { level { name } growthValue missing } points { balance available held debt } } }"""
-PRODUCTS = "{ products(first: 50) { nodes { title skus { id title yourPrice stockLeft purchaseLimit } } } }"
-LOGIN = """mutation ($code: String!) { sessionLogin(code: $code) {
-  __typename ... on SessionLoginPayload { accessToken } ... on Refusal { code message } } }"""
-CHECK_IN = """mutation ($key: IdempotencyKey!) { checkIn(idempotencyKey: $key) {
-  __typename ... on CheckInDone { checkIn { points growth streakDays } } ... on Refusal { code message } } }"""
-PLACE = """mutation ($input: OrderPlaceInput!, $key: IdempotencyKey!) {
-  orderPlace(input: $input, idempotencyKey: $key) {
-  __typename ... on OrderPlaced { order { id number payable pointsUsed pointsAmount } }
-  ... on Refusal { code message } } }"""
-PAY = """mutation ($id: ID!) { orderPay(orderId: $id) {
-  __typename ... on PaymentRequested { timeStamp nonceStr package signType paySign }
-  ... on Refusal { code message } } }"""
-ORDER = "query ($id: ID!) { order(id: $id) { state } }"
-OPERATOR_LOGIN = """mutation ($login: String!, $password: String!) { operatorLogin(login: $login, password: $password) {
-  __typename ... on OperatorSession { accessToken } ... on Refusal { code message } } }"""
-REFUND = """mutation ($id: ID!, $key: IdempotencyKey!) {
-  orderRefund(orderId: $id, reason: "demo", idempotencyKey: $key) {
-    __typename ... on OrderRefunded { order { id } } ... on Refusal { code message } } }"""
-
-
-class StoryBroken(Exception):
-    """The store did not do what it promised; the text says where."""
+HOME_FAR_AWAY = {
+    "recipient": "阿依古丽",
+    "phone": "13999800000",
+    "regionCode": "650102",
+    "province": "新疆维吾尔自治区",
+    "city": "乌鲁木齐市",
+    "district": "天山区",
+    "street": "解放南路 8 号",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,45 +38,13 @@ class Figures:
     debt: int
 
 
-@dataclass(slots=True)
-class Client:
-    """One caller of one of the two doors."""
-
-    http: httpx.Client
-    url: str
-    token: str | None = None
-
-    def ask(self, document: str, **variables: object) -> Any:
-        """The first field of the answer.
-
-        Raises:
-            StoryBroken: an error at the top level.
-        """
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        answer = self.http.post(self.url, json={"query": document, "variables": variables}, headers=headers).json()
-        if "errors" in answer:
-            raise StoryBroken(f"{self.url} answered {answer['errors'][0]}")
-        return next(iter(answer["data"].values()))
-
-    def do(self, wanted: str, document: str, **variables: object) -> Any:
-        """The result of a mutation, which must be of the type wanted.
-
-        Raises:
-            StoryBroken: it was refused.
-        """
-        result = self.ask(document, **variables)
-        if result["__typename"] != wanted:
-            raise StoryBroken(f"refused: {result.get('code')} {result.get('message')}")
-        return result
-
-
 class Story:
     """The story in one store. ``tell`` writes a line."""
 
     def __init__(self, http: httpx.Client, *, store_url: str, platform_url: str, tell: Callable[[str], None]) -> None:
-        self._http = http
-        self._platform_url = platform_url
+        self._phone = Phone(http, platform_url)
         self._member = Client(http, f"{store_url}/graphql")
+        self._friend = Client(http, f"{store_url}/graphql")
         self._operator = Client(http, f"{store_url}/admin/graphql")
         self._tell = tell
 
@@ -101,87 +54,240 @@ class Story:
         Raises:
             StoryBroken: a figure is not what was promised.
         """
-        self._log_in()
-        stock_before = self._stock()
-        checked_in = self._check_in()
-        first = self._order("明前龙井", points=0)
-        after_first = self._paid(first)
-        self._expect("growth has arrived with the payment", after_first.growth > checked_in.growth)
-        self._expect("points have arrived with the payment", after_first.balance > checked_in.balance)
-        self._expect("the tier has risen", after_first.tier != checked_in.tier)
-
-        second = self._order("桂花糕", points=100)
-        held = self._figures()
-        self._expect(
-            "100 points are held for the second order", held.held == 100 and held.balance == after_first.balance
-        )
-        after_second = self._paid(second)
-        self._expect("nothing is held any more", after_second.held == 0)
-
-        login = self._operator.do("OperatorSession", OPERATOR_LOGIN, login=owner_login, password=owner_password)
+        login = self._operator.do("OperatorSession", said.OPERATOR_LOGIN, login=owner_login, password=owner_password)
         self._operator.token = login["accessToken"]
-        self._tell("\n  The owner refunds both orders, the second first.")
-        after_refund = self._refunded(second)
-        self._expect("the 100 points are back, and what the order had earned is gone", after_refund == after_first)
-        self._expect("every figure is as before the first order", self._refunded(first) == checked_in)
-        self._expect("and the stock is complete", self._stock() == stock_before)
+        cases, stock = self._cases(), self._stock()
 
-    def _log_in(self) -> None:
-        code = self._sandbox("login_codes", {})["code"]
-        self._member.token = self._member.do("SessionLoginPayload", LOGIN, code=code)["accessToken"]
+        self._log_in(self._member)
         self._tell("  A new member has logged in with a code of wx.login.")
+        begin = self._check_in()
+        self._receive_the_pack()
+        first = self._fetch_a_first_order()
+
+        address_id = self._keep_an_address()
+        second = self._buy_the_cart(address_id)
+        self._send(second)
+        self._give_one_piece_back(second)
+
+        flash = self._buy_in_a_flash_sale(address_id)
+        team = self._complete_a_team()
+
+        self._tell("\n  The owner refunds everything, the last order first.")
+        for buyer, order_id in ((self._friend, team[1]), (self._member, team[0])):
+            self._refund(buyer, order_id)
+        for order_id in (flash, second, first):
+            self._refund(self._member, order_id)
+        self._tell(f"    {_told(self._figures())}")
+        self._expect("every figure is as before the first order", self._figures() == begin)
+        self._expect("the stock is complete", self._stock() == stock)
+        self._expect("nothing has come into the exceptions inbox", self._cases() <= cases)
+
+    # Joining
+
+    def _log_in(self, who: Client) -> None:
+        code = self._phone.does("login_codes", {})["code"]
+        who.token = who.do("SessionLoginPayload", said.LOGIN, code=code)["accessToken"]
 
     def _check_in(self) -> Figures:
-        done = self._member.do("CheckInDone", CHECK_IN, key=new_secret(12))["checkIn"]
+        done = self._member.do("CheckInDone", said.CHECK_IN, key=new_secret(12))["checkIn"]
         figures = self._figures()
         self._tell(f"  Checked in: {done['points']} points.  {_told(figures)}")
         self._expect("the reward is in the account", figures.balance == done["points"])
         return figures
 
-    def _order(self, title: str, *, points: int) -> str:
-        products = self._member.ask(PRODUCTS)["nodes"]
-        sku = next(sku for product in products if product["title"] == title for sku in product["skus"])
-        quantity = 3
-        placed = self._member.do(
-            "OrderPlaced",
-            PLACE,
-            input={"lines": [{"skuId": sku["id"], "quantity": quantity}], "points": points},
-            key=new_secret(12),
-        )["order"]
-        self._tell(
-            f"\n  Ordered {quantity} × {title} {sku['title']} at {_yuan(sku['yourPrice'])}: order {placed['number']}."
+    def _receive_the_pack(self) -> None:
+        given = self._member.wait(
+            "the newcomer pack is there", lambda coupons: len(coupons["nodes"]) == 2, said.COUPONS
         )
-        if points:
-            self._tell(f"    {placed['pointsUsed']} points take off {_yuan(placed['pointsAmount'])}.")
-        expected = quantity * sku["yourPrice"] - placed["pointsAmount"]
-        self._expect(f"to pay: {_yuan(placed['payable'])}", placed["payable"] == expected)
-        order_id: str = placed["id"]
-        return order_id
+        titles = " and ".join(sorted(coupon["title"] for coupon in given["nodes"]))
+        self._tell(f"  The newcomer pack is there: {titles}.")
 
-    def _paid(self, order_id: str) -> Figures:
-        asked = self._member.do("PaymentRequested", PAY, id=order_id)
-        self._sandbox("request_payment", {name: value for name, value in asked.items() if name != "__typename"})
-        self._until(order_id, "PAID")
-        figures = self._figures()
+    # A first order
+
+    def _fetch_a_first_order(self) -> str:
+        before = self._figures()
+        point = self._member.ask(said.PICK_UP_POINTS)["nodes"][0]
+        tea, cake = self._sku("明前龙井", "50 克"), self._sku("桂花糕", "六枚")
+        self._tell(f"\n  Ordered 明前龙井 and, at {_yuan(cake['priceNow']['price'])} for newcomers, 桂花糕.")
+        placed = self._place(
+            lines=[{"skuId": sku["id"], "quantity": 1} for sku in (tea, cake)], pickUpPointId=point["id"]
+        )
+        expected = tea["priceNow"]["price"] + cake["priceNow"]["price"]
+        self._expect(f"to pay: {_yuan(expected)}", placed["payable"] == expected)
+        after = self._paid(self._member, placed["id"])
+        self._expect("points and growth have arrived", min(after.growth, after.balance - before.balance) > 0)
+        self._operator.do("OrderHandled", said.PICK_UP_READY, id=placed["id"])
+        code = self._member.do("PickUpCode", said.PICK_UP_CODE, id=placed["id"])["code"]
+        self._operator.do("OrderHandled", said.PICK_UP_VERIFY, code=code, key=new_secret(12))
+        self._tell(f"  Picked up at {point['name']}: the till has read the code on the phone.")
+        self._expect("the goods are received", self._order(placed["id"])["fulfilment"] == "RECEIVED")
+        return str(placed["id"])
+
+    # A cart, an order with everything, a parcel
+
+    def _keep_an_address(self) -> str:
+        kept = self._member.do("AddressKept", said.ADDRESS, input=HOME_FAR_AWAY, key=new_secret(12))
+        return str(kept["address"]["id"])
+
+    def _buy_the_cart(self, address_id: str) -> str:
+        before = self._figures()
+        self._put_in_cart("安溪铁观音", "250 克", 2)
+        hint = next(hint for hint in self._quote(address_id)["hints"] if hint["kind"] == "PROMOTION")
+        self._tell(f"    The cart hints: {_yuan(hint['missing'])} more, and it takes off {_yuan(hint['saves'])} more.")
+        was = self._quote(address_id)["promotionAmount"]
+        self._put_in_cart("洞庭碧螺春", "50 克", 1)
+        quote = self._quote(address_id, points=100)
+        self._expect("what was hinted at is taken off", quote["promotionAmount"] == was + hint["saves"])
+        self._tell(f"  To 乌鲁木齐: {_sum_of(quote)}.")
+        lines = self._member.ask(said.CART_LINES)["lines"]
+        placed = self._place(
+            lines=lines,
+            addressId=address_id,
+            bestCoupons=True,
+            points=100,
+            expectedPayable=quote["payable"],
+            fromCart=True,
+        )
+        self._expect("it costs what the preview said, to the fen", placed["payable"] == quote["payable"])
+        self._expect("100 points are held, and the cart is empty", self._figures().held == 100 and not self._pieces())
+        after = self._paid(self._member, placed["id"])
+        self._expect("nothing is held any more, and the tier has risen", not after.held and after.tier != before.tier)
+        return str(placed["id"])
+
+    def _put_in_cart(self, title: str, kind: str, quantity: int) -> None:
+        sku = self._sku(title, kind)
+        self._member.do("CartChanged", said.CART_ADD, sku=sku["id"], quantity=quantity, key=new_secret(12))
+        self._tell(f"  Into the cart: {quantity} × {title} {kind} at {_yuan(sku['priceNow']['price'])}.")
+
+    def _quote(self, address_id: str, *, points: int = 0) -> Any:
+        quote = self._member.ask(said.CART, address=address_id, points=points)["quote"]
+        if quote["__typename"] != "OrderQuote":
+            raise StoryBroken(f"the cart cannot be ordered: {quote['code']} {quote['message']}")
+        return quote
+
+    def _pieces(self) -> int:
+        return sum(line["quantity"] for line in self._member.ask(said.CART_LINES)["lines"])
+
+    def _send(self, order_id: str) -> None:
+        parcel = {"orderId": order_id, "carrier": "SF", "trackingNumber": f"SF{new_secret(6).encode().hex().upper()}"}
+        self._operator.do("ParcelKept", said.PARCEL, input=parcel, key=new_secret(12))
+        self._member.do("OrderChanged", said.RECEIPT, id=order_id)
+        self._tell("  The operator has sent a parcel, and the member has confirmed its receipt.")
+
+    # One piece goes back
+
+    def _give_one_piece_back(self, order_id: str) -> None:
+        before = self._figures()
+        lines = self._member.ask(said.ORDER_LINES, id=order_id)["lines"]
+        line = next(line for line in lines if line["quantity"] == 2)
+        piece = [{"lineId": line["id"], "quantity": 1}]
+        preview = self._member.do("RefundEffect", said.REFUND_PREVIEW, id=order_id, lines=piece)
+        points_back = sum(back["amount"] for back in preview["pointsBack"])
+        self._tell(
+            f"\n  One of two 铁观音 is faulty. Its preview: {_yuan(preview['cash'])} and {points_back} used points come back,"
+            f" {preview['pointsTaken']} earned points and {preview['growthTaken']} growth are taken."
+        )
+        wish = {"kind": "RETURN_AND_REFUND", "reason": "QUALITY", "lines": piece, "expected": preview["digest"]}
+        asked = self._member.do("AfterSaleChanged", said.ASK_REFUND, id=order_id, input=wish, key=new_secret(12))
+        request_id = asked["afterSale"]["id"]
+        self._operator.do("AfterSaleDecided", said.APPROVE, id=request_id, key=new_secret(12))
+        self._member.do("AfterSaleChanged", said.SEND_BACK, id=request_id, number=f"SF{new_secret(6).encode().hex()}")
+        self._operator.do(
+            "AfterSaleDecided", said.RECEIVE, id=request_id, expected=preview["digest"], key=new_secret(12)
+        )
+        self._tell("  Asked for, approved, sent back, received.")
+        order = self._member.wait(
+            "the money is back",
+            lambda order: [part["state"] for part in order["refundParts"]] == ["DONE"],
+            said.REFUND_PARTS,
+            id=order_id,
+        )
+        after = self._figures()
+        told = {name: value for name, value in preview.items() if name != "__typename"}
+        self._tell(f"  Refunded.  {_told(after)}")
+        self._expect("the refund did exactly what its preview said", order["refundParts"][0]["effect"] == told)
+        self._expect("the money is what it said", order["refunded"] == preview["cash"])
+        moved = (after.balance - before.balance, after.growth - before.growth)
+        self._expect(
+            "so are points and growth", moved == (points_back - preview["pointsTaken"], -preview["growthTaken"])
+        )
+
+    # Flash sale and team
+
+    def _buy_in_a_flash_sale(self, address_id: str) -> str:
+        sales = self._member.ask(said.FLASH_SALES)["nodes"]
+        running = [sale for sale in sales if sale["opensForYouAt"] <= sale["serverTime"] < sale["closesAt"]]
+        items = [item for sale in running for item in sale["items"] if item["left"]]
+        if not items:
+            raise StoryBroken("no flash sale is open; start the demo store anew")
+        item = items[0]
+        wish = {"itemId": item["id"], "expectedPayable": item["price"]}
+        order = self._member.do("FlashSalePurchased", said.FLASH_PURCHASE, input=wish, key=new_secret(12))["order"]
+        self._tell(
+            f"\n  Flash sale: one of {item['left']} {item['productTitle']} at {_yuan(order['payable'])}"
+            f" instead of {_yuan(item['listPrice'])}."
+        )
+        self._member.do("OrderAddressSet", said.ADDRESS_SET, id=order["id"], address=address_id)
+        self._paid(self._member, order["id"])
+        self._expect("it waits to be shipped", self._order(order["id"])["fulfilment"] == "TO_SHIP")
+        return str(order["id"])
+
+    def _complete_a_team(self) -> tuple[str, str]:
+        campaigns = self._member.ask(said.GROUP_BUYS)["nodes"]
+        running = [campaign for campaign in campaigns if campaign["opensAt"] <= campaign["serverTime"]]
+        if not running:
+            raise StoryBroken("no group-buy is running; start the demo store anew")
+        item = running[0]["items"][0]
+        size, price = item["prices"][0]["size"], item["prices"][0]["price"]
+        point = self._member.ask(said.PICK_UP_POINTS)["nodes"][0]
+        wish = {"itemId": item["id"], "expectedPayable": price, "pickUpPointId": point["id"]}
+        leading = self._member.do("GroupSeatHeld", said.GROUP_OPEN, input=wish, size=size, key=new_secret(12))
+        self._tell(
+            f"\n  Group-buy: {item['productTitle']} at {_yuan(price)} for {size} instead of {_yuan(item['listPrice'])}."
+        )
+        self._paid(self._member, leading["order"]["id"])
+        token = leading["seat"]["team"]["token"]
+        team = self._member.ask(said.TEAM, token=token)
+        self._expect("the team is open and waits for one more", (team["state"], team["freeCount"]) == ("OPEN", 1))
+        self._log_in(self._friend)
+        joined = self._friend.do("GroupSeatHeld", said.GROUP_JOIN, input=wish, token=token, key=new_secret(12))
+        self._tell("  A friend has joined by the token of the shared page.")
+        self._paid(self._friend, joined["order"]["id"])
+        self._friend.wait("the team is complete", lambda team: team["state"] == "COMPLETE", said.TEAM, token=token)
+        for who, order in ((self._member, leading), (self._friend, joined)):
+            who.wait(
+                "the goods can be picked up",
+                lambda order: order["fulfilment"] == "TO_PICK_UP",
+                said.ORDER,
+                id=order["order"]["id"],
+            )
+        self._tell("  The team is complete, and both orders can be picked up.")
+        return leading["order"]["id"], joined["order"]["id"]
+
+    # What happens again and again
+
+    def _place(self, **wish: object) -> Any:
+        placed = self._member.do("OrderPlaced", said.PLACE, input=wish, key=new_secret(12))["order"]
+        self._tell(f"  Ordered: {placed['number']}.")
+        return placed
+
+    def _paid(self, who: Client, order_id: str) -> Figures:
+        asked = who.do("PaymentRequested", said.PAY, id=order_id)
+        self._phone.does("request_payment", {name: value for name, value in asked.items() if name != "__typename"})
+        who.wait("the order is paid", lambda order: order["state"] == "PAID", said.ORDER, id=order_id)
+        figures = self._figures(who)
         self._tell(f"  Paid over WeChat Pay, and WeChat has sent its notice.  {_told(figures)}")
         return figures
 
-    def _refunded(self, order_id: str) -> Figures:
-        self._operator.do("OrderRefunded", REFUND, id=order_id, key=new_secret(12))
-        self._until(order_id, "REFUNDED")
-        figures = self._figures()
-        self._tell(f"  Refunded.  {_told(figures)}")
-        return figures
+    def _refund(self, who: Client, order_id: str) -> None:
+        self._operator.do("OrderRefunded", said.REFUND, id=order_id, key=new_secret(12))
+        who.wait("the order is refunded", lambda order: order["state"] == "REFUNDED", said.ORDER, id=order_id)
 
-    def _until(self, order_id: str, state: str) -> None:
-        give_up = time.monotonic() + WITHIN_S
-        while self._member.ask(ORDER, id=order_id)["state"] != state:
-            if time.monotonic() > give_up:
-                raise StoryBroken(f"order {order_id} is not {state} after {WITHIN_S:g} s")
-            time.sleep(PAUSE_S)
+    def _order(self, order_id: str) -> Any:
+        return self._member.ask(said.ORDER, id=order_id)
 
-    def _figures(self) -> Figures:
-        home = self._member.ask(HOME)
+    def _figures(self, who: Client | None = None) -> Figures:
+        home = (who or self._member).ask(said.HOME)
         points = home["points"]
         return Figures(
             tier=home["tier"]["level"]["name"],
@@ -192,15 +298,19 @@ class Story:
             debt=points["debt"],
         )
 
+    def _sku(self, title: str, kind: str) -> Any:
+        for product in self._member.ask(said.PRODUCTS)["nodes"]:
+            for sku in product["skus"]:
+                if (product["title"], sku["title"]) == (title, kind):
+                    return sku
+        raise StoryBroken(f"{title} {kind} is not on sale")
+
     def _stock(self) -> dict[str, int]:
-        products = self._member.ask(PRODUCTS)["nodes"]
+        products = self._member.ask(said.PRODUCTS)["nodes"]
         return {sku["id"]: sku["stockLeft"] for product in products for sku in product["skus"]}
 
-    def _sandbox(self, what: str, asked: Mapping[str, object]) -> Any:
-        answer = self._http.post(f"{self._platform_url}/_sandbox/{what}", json=asked)
-        if answer.status_code != 200:
-            raise StoryBroken(f"the sandbox says {answer.text}")
-        return answer.json()
+    def _cases(self) -> set[str]:
+        return {case["id"] for case in self._operator.ask(said.CASES)["nodes"]}
 
     def _expect(self, promise: str, kept: bool) -> None:
         if not kept:
@@ -210,6 +320,17 @@ class Story:
 
 def _yuan(fen: int) -> str:
     return f"¥{fen // 100}.{fen % 100:02}"
+
+
+def _sum_of(quote: Any) -> str:
+    parts = (
+        ("discount", "discount"),
+        ("promotionAmount", "promotion"),
+        ("couponAmount", "coupons"),
+        ("pointsAmount", "points"),
+    )
+    taken_off = "".join(f" - {_yuan(quote[name])} {word}" for name, word in parts)
+    return f"{_yuan(quote['goods'])} goods{taken_off} + {_yuan(quote['shipping'])} shipping = {_yuan(quote['payable'])}"
 
 
 def _told(figures: Figures) -> str:
