@@ -184,8 +184,8 @@ class Story:
         preview = self._member.do("RefundEffect", said.REFUND_PREVIEW, id=order_id, lines=piece)
         points_back = sum(back["amount"] for back in preview["pointsBack"])
         self._tell(
-            f"\n  One of two 铁观音 is faulty. Its preview: {_yuan(preview['cash'])} and {points_back} used points come back,"
-            f" {preview['pointsTaken']} earned points and {preview['growthTaken']} growth are taken."
+            f"\n  One of two 铁观音 is faulty. Giving it back: {_yuan(preview['cash'])} and {points_back} used points"
+            f" come back, {preview['pointsTaken']} earned points and {preview['growthTaken']} growth are taken."
         )
         wish = {"kind": "RETURN_AND_REFUND", "reason": "QUALITY", "lines": piece, "expected": preview["digest"]}
         asked = self._member.do("AfterSaleChanged", said.ASK_REFUND, id=order_id, input=wish, key=new_secret(12))
