@@ -162,7 +162,11 @@ class _Cluster(aioredis.RedisCluster):
     async def _execute(self, *args: Any, **kwargs: Any) -> Any:
         # The library sends what is asked before it knows the slots to any node, one MOVED for each.
         await self.initialize()
-        return await super().execute_command(*args, **kwargs)
+        try:
+            return await super().execute_command(*args, **kwargs)
+        except AttributeError as error:
+            # The library closes a lost node's connections also under those who are just about to send on one.
+            raise ConnectionError("the connection was closed before the command was sent") from error
 
 
 def client_of(url: str) -> Client:

@@ -45,6 +45,8 @@ class RedisForm:
             self._kill(port)
             self._start(port)
             return
+        # A replica that is just joining is named by nobody yet: one waits until each server has its replica.
+        _comes(lambda: all(self._who_has(key)))
         primary, replica = self._who_has(key)
         with _connected(primary) as at_primary:
             assert at_primary.wait(1, 5000) >= 1, "the replica has everything"
