@@ -9,15 +9,9 @@ from typing import Final
 from loyalty.coupon import MAX_COUPON_FEN, CouponKind, CouponNotUsable, UnusableReason
 from loyalty.coupon_use import HeldCoupon
 from loyalty.money import apply_bp
+from loyalty.one_time_code import CodeKind
 from loyalty.programme import Reason, invalid
 from loyalty.refusal import Refusal
-
-CODE_TTL: Final = timedelta(minutes=2)
-"""How long a code can be read after it was shown: until before this has passed."""
-
-CODE_LENGTH: Final = 18
-CODE_PREFIX: Final = "89"
-"""No payment code, member code (88) or pick-up code (85) begins like this: a till can tell them apart."""
 
 REVERSIBLE_FOR: Final = timedelta(hours=24)
 MAX_PLACE: Final = 60
@@ -30,6 +24,9 @@ class CouponTillCodeInvalid(Refusal):
     code = "COUPON_TILL_CODE_INVALID"
     zh = "券码无效或已过期，请刷新后重试"
     en = "The coupon's code is not valid or has ended; please show a new one."
+
+
+TILL_CODE: Final = CodeKind(name="coupon_till", prefix="89", ttl=timedelta(minutes=2), invalid=CouponTillCodeInvalid)
 
 
 class CouponNotForTill(Refusal):
@@ -62,14 +59,6 @@ class CouponTillUseFinal(Refusal):
     code = "COUPON_TILL_USE_FINAL"
     zh = "该核销已撤销或已超过可撤销时间"
     en = "This use was taken back already, or can no longer be taken back."
-
-
-def admit_code(code: str) -> str:
-    """The code without the blanks that scanners add. Raises: CouponTillCodeInvalid for what cannot be a code."""
-    kept = code.strip()
-    if len(kept) != CODE_LENGTH or not kept.isascii() or not kept.isdigit() or not kept.startswith(CODE_PREFIX):
-        raise CouponTillCodeInvalid()
-    return kept
 
 
 def admit_words(*, place: str, note: str) -> None:

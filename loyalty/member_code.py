@@ -4,17 +4,10 @@ Source: docs/rules/member.md
 """
 
 from datetime import timedelta
+from typing import Final
 
+from loyalty.one_time_code import CodeKind
 from loyalty.refusal import Refusal
-
-CODE_TTL = timedelta(minutes=1)
-"""How long a code can be resolved after it was shown: until before this has passed."""
-
-CODE_LENGTH = 18
-"""Digits only, so that it fits a bar code that every till can read."""
-
-CODE_PREFIX = "88"
-"""No payment code of WeChat (10 to 15) or Alipay (25 to 30) begins like this: a till can tell them apart."""
 
 
 class MemberCodeInvalid(Refusal):
@@ -25,9 +18,4 @@ class MemberCodeInvalid(Refusal):
     en = "The member code is not valid or has ended; please show a new one."
 
 
-def admit_code(code: str) -> str:
-    """The code without the blanks that scanners add. Raises: MemberCodeInvalid for what cannot be a code."""
-    kept = code.strip()
-    if len(kept) != CODE_LENGTH or not kept.isascii() or not kept.isdigit() or not kept.startswith(CODE_PREFIX):
-        raise MemberCodeInvalid()
-    return kept
+MEMBER_CODE: Final = CodeKind(name="member_code", prefix="88", ttl=timedelta(minutes=1), invalid=MemberCodeInvalid)

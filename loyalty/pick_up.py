@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from loyalty.one_time_code import CodeKind
 from loyalty.refusal import Refusal
-
-CODE_TTL: Final = timedelta(minutes=5)
-"""How long a code can be read after it was shown: until before this has passed."""
-
-CODE_LENGTH: Final = 18
-CODE_PREFIX: Final = "85"
-"""Neither a payment code (10 to 15, 25 to 30) nor a member code (88) begins like this: a till can tell them apart."""
 
 MAX_NAME: Final = 40
 MAX_ADDRESS: Final = 200
@@ -44,6 +38,9 @@ class PickUpCodeInvalid(Refusal):
     code = "PICK_UP_CODE_INVALID"
     zh = "提货码无效或已过期，请刷新后重试"
     en = "The pick-up code is not valid or has ended; please show a new one."
+
+
+PICK_UP_CODE: Final = CodeKind(name="pick_up_code", prefix="85", ttl=timedelta(minutes=5), invalid=PickUpCodeInvalid)
 
 
 class DeliveryUnclear(Refusal):
@@ -85,11 +82,3 @@ def admit_delivery(*, to_address: bool, to_point: bool) -> None:
     """Whether it is clear how an order reaches the member. Raises: DeliveryUnclear."""
     if to_address and to_point:
         raise DeliveryUnclear()
-
-
-def admit_code(code: str) -> str:
-    """The code without the blanks that scanners add. Raises: PickUpCodeInvalid for what cannot be a code."""
-    kept = code.strip()
-    if len(kept) != CODE_LENGTH or not kept.isascii() or not kept.isdigit() or not kept.startswith(CODE_PREFIX):
-        raise PickUpCodeInvalid()
-    return kept

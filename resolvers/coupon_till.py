@@ -1,19 +1,14 @@
 """Coupons at the till: a code on the member's phone, what it is worth, used once, and taken back within a day."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from cache import coupon_till as codes
-from cache.rate_limit import Limit, take
 from loyalty.coupon import CouponEventKind, CouponState, CouponTerms, returned_until
 from loyalty.coupon_till import (
-    CODE_LENGTH,
-    CODE_PREFIX,
-    CODE_TTL,
+    TILL_CODE,
     CouponTillCodeInvalid,
     CouponTillUseNotFound,
-    admit_code,
     admit_reversal,
     admit_words,
     till_worth,
@@ -25,26 +20,19 @@ from models.coupon import Coupon
 from models.coupon_till import CouponTillUse
 from models.engine import changed, retried, transaction
 from models.fulfilment import PickUpPoint
-from models.ids import new_digits, new_id
+from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
+from resolvers import one_time_code
 from resolvers.audit import record
 from resolvers.coupon import terms_by_version
 from resolvers.coupon_hold import chosen
 from resolvers.coupon_issue import give_up, tell
 from resolvers.deps import Deps
+from resolvers.one_time_code import ShownCode
 from resolvers.operator import lock_operator
 from resolvers.replay import remember, replayed
 
 NEWEST = Keyset("coupon_till_use.newest", (Key("id", UUID),))
-CODES_BY_MEMBER = Limit("member", burst=10, every=timedelta(seconds=5))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TillCode:
-    """What a phone shows until before ``ends_at``."""
-
-    code: str
-    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +44,7 @@ class TillPreview:
     discount_fen: int | None
 
 
-async def show(deps: Deps, *, member_id: UUID, coupon_id: UUID) -> TillCode:
+async def show(deps: Deps, *, member_id: UUID, coupon_id: UUID) -> ShownCode:
     """A new code for a coupon of the member. Those shown before live on until they end.
 
     Raises, in this order:
@@ -65,15 +53,11 @@ async def show(deps: Deps, *, member_id: UUID, coupon_id: UUID) -> TillCode:
         CouponNotForTill, CouponNotUsable: it cannot be used at a till now, whatever the goods cost.
         OUTAGES: Redis is away, and no code can be kept.
     """
-    await take(deps.redis, "couponTillCode", (CODES_BY_MEMBER, str(member_id)))
+    await one_time_code.take_turn(deps, "couponTillCode", member_id)
     now = deps.clock.now()
     (coupon,) = await chosen(member_id, [coupon_id])
     till_worth(coupon, amount_fen=max(coupon.terms.threshold_fen, 1_000_000), now=now)
-    ends_at = now + CODE_TTL
-    while True:
-        code = CODE_PREFIX + new_digits(CODE_LENGTH - len(CODE_PREFIX))
-        if await codes.keep(deps.redis, code, coupon_id=coupon_id, ends_at=ends_at, ttl=CODE_TTL):
-            return TillCode(code=code, ends_at=ends_at)
+    return await one_time_code.show(deps, TILL_CODE, coupon_id, now)
 
 
 async def preview(deps: Deps, *, code: str, amount_fen: int | None) -> TillPreview:
@@ -136,14 +120,11 @@ async def verify(
 
 
 async def _read(deps: Deps, code: str, now: datetime) -> Coupon:
-    found = await codes.shown(deps.redis, admit_code(code))
-    if found is None or found.ends_at <= now:
-        raise CouponTillCodeInvalid
-    return await Coupon.get(id=found.coupon_id)
+    return await Coupon.get(id=await one_time_code.read(deps, TILL_CODE, code, now))
 
 
 def _mark(deps: Deps, code: str) -> str:
-    return deps.seal.mark(admit_code(code), kind="coupon_till")
+    return deps.seal.mark(TILL_CODE.admit(code), kind="coupon_till")
 
 
 async def _held(coupon: Coupon) -> HeldCoupon:

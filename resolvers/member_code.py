@@ -1,44 +1,27 @@
 """The e-membership card: a code on the member's phone that a till turns into the member, once."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
-from cache.member_code import claim, keep
-from cache.rate_limit import Limit, take
-from loyalty.member_code import CODE_LENGTH, CODE_PREFIX, CODE_TTL, MemberCodeInvalid, admit_code
+from loyalty.member_code import MEMBER_CODE, MemberCodeInvalid
 from models.engine import retried, transaction
-from models.ids import new_digits
 from models.member import Member
+from resolvers import one_time_code
 from resolvers.audit import record
 from resolvers.deps import Deps
+from resolvers.one_time_code import ShownCode
 from resolvers.operator import lock_operator
 from resolvers.replay import remember, replayed
 
-CODES_BY_MEMBER = Limit("member", burst=10, every=timedelta(seconds=5))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberCode:
-    """What a phone shows until before ``ends_at``."""
-
-    code: str
-    ends_at: datetime
-
-
-async def show(deps: Deps, *, member_id: UUID) -> MemberCode:
+async def show(deps: Deps, *, member_id: UUID) -> ShownCode:
     """A new code for the member, good for a minute and one till. Those shown before live on until they end.
 
     Raises:
         TooMany: the phone asks for more codes than it can show.
         OUTAGES: Redis is away, and no code can be kept.
     """
-    await take(deps.redis, "memberCode", (CODES_BY_MEMBER, str(member_id)))
-    ends_at = deps.clock.now() + CODE_TTL
-    while True:
-        code = CODE_PREFIX + new_digits(CODE_LENGTH - len(CODE_PREFIX))
-        if await keep(deps.redis, code, member_id=member_id, ends_at=ends_at, ttl=CODE_TTL):
-            return MemberCode(code=code, ends_at=ends_at)
+    await one_time_code.take_turn(deps, "memberCode", member_id)
+    return await one_time_code.show(deps, MEMBER_CODE, member_id, deps.clock.now())
 
 
 async def resolve(deps: Deps, *, operator_id: UUID, code: str, idempotency_key: str) -> Member:
@@ -54,10 +37,9 @@ async def resolve(deps: Deps, *, operator_id: UUID, code: str, idempotency_key: 
     known = await _resolved(operator_id, content, idempotency_key)
     if known is not None:
         return known
-    shown = await claim(deps.redis, admit_code(code), resolver=f"{operator_id} {idempotency_key}")
-    if shown is None or shown.ends_at <= deps.clock.now():
-        raise MemberCodeInvalid()
-    return await _book(deps, operator_id, shown.member_id, content, idempotency_key)
+    till = f"{operator_id} {idempotency_key}"
+    member_id = await one_time_code.claim(deps, MEMBER_CODE, code, deps.clock.now(), resolver=till)
+    return await _book(deps, operator_id, member_id, content, idempotency_key)
 
 
 @retried

@@ -1,34 +1,20 @@
 """Picking up: the goods are ready, the phone shows a code, the till reads it once."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
-from cache.pick_up_code import find, keep
-from cache.rate_limit import Limit, take
 from loyalty.fulfilment import FulfilmentState, FulfilmentStateRefused, ReceivedBy, admit_paid
 from loyalty.order import OrderNotFound, OrderState
 from loyalty.order_event import OrderEventKind
-from loyalty.pick_up import CODE_LENGTH, CODE_PREFIX, CODE_TTL, PickUpCodeInvalid, admit_code
+from loyalty.pick_up import PICK_UP_CODE, PickUpCodeInvalid
 from models.engine import changed, retried, rows, transaction
-from models.ids import new_digits
 from models.order import Order
-from resolvers import fulfilment, shipping_upload
+from resolvers import fulfilment, one_time_code, shipping_upload
 from resolvers.audit import record
 from resolvers.deps import Deps
+from resolvers.one_time_code import ShownCode
 from resolvers.operator import lock_operator
 from resolvers.order_row import note, owned
 from resolvers.replay import remember, replayed
-
-CODES_BY_MEMBER = Limit("member", burst=10, every=timedelta(seconds=5))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PickUpCode:
-    """What a phone shows until before ``ends_at``."""
-
-    code: str
-    ends_at: datetime
 
 
 @retried
@@ -59,7 +45,7 @@ def _admit_waiting(order: Order) -> None:
         raise FulfilmentStateRefused(state=order.fulfilment_state)
 
 
-async def show(deps: Deps, *, member_id: UUID, order_id: UUID) -> PickUpCode:
+async def show(deps: Deps, *, member_id: UUID, order_id: UUID) -> ShownCode:
     """A new code for the member's order, good for 5 minutes. Those shown before live on until they end.
 
     Raises:
@@ -68,12 +54,8 @@ async def show(deps: Deps, *, member_id: UUID, order_id: UUID) -> PickUpCode:
         OUTAGES: Redis is away, and no code can be kept.
     """
     _admit_waiting(await owned(member_id, order_id))
-    await take(deps.redis, "pickUpCode", (CODES_BY_MEMBER, str(member_id)))
-    ends_at = deps.clock.now() + CODE_TTL
-    while True:
-        code = CODE_PREFIX + new_digits(CODE_LENGTH - len(CODE_PREFIX))
-        if await keep(deps.redis, code, order_id=order_id, ends_at=ends_at, ttl=CODE_TTL):
-            return PickUpCode(code=code, ends_at=ends_at)
+    await one_time_code.take_turn(deps, "pickUpCode", member_id)
+    return await one_time_code.show(deps, PICK_UP_CODE, order_id, deps.clock.now())
 
 
 async def verify(deps: Deps, *, operator_id: UUID, code: str, idempotency_key: str) -> Order:
@@ -88,9 +70,9 @@ async def verify(deps: Deps, *, operator_id: UUID, code: str, idempotency_key: s
     known = await _handed_out(operator_id, code, idempotency_key)
     if known is not None:
         return known
-    order_id = await find(deps.redis, admit_code(code), now=deps.clock.now())
+    order_id = await one_time_code.read(deps, PICK_UP_CODE, code, deps.clock.now())
     found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
-    if order_id is None or not found:
+    if not found:
         raise PickUpCodeInvalid()
     return await _hand_out(deps, operator_id, order_id, found[0]["member_id"], code, idempotency_key)
 

@@ -3,13 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from cache.coupon_till import keep
 from loyalty.coupon_issue import Quota
-from loyalty.coupon_till import CODE_LENGTH, CODE_PREFIX, CODE_TTL
+from loyalty.coupon_till import TILL_CODE
 from models.coupon import Coupon, CouponQuota, CouponTemplate
 from models.coupon_till import CouponTillUse
-from models.ids import new_digits, new_secret
-from resolvers import coupon, coupon_template, coupon_till
+from models.ids import new_secret
+from resolvers import coupon, coupon_template, coupon_till, one_time_code
 from resolvers.coupon_template import NewTemplate
 from resolvers.deps import Deps
 from tests.doors import make_operator
@@ -62,12 +61,11 @@ async def counted(template: CouponTemplate) -> tuple[int, int]:
 async def used_at_a_till(deps: Deps, member_id: UUID, operator_id: UUID) -> CouponTillUse:
     """A coupon of a template of its own, used on goods for 50 yuan."""
     mine = await claimed(deps, member_id)
-    code, ends_at = CODE_PREFIX + new_digits(CODE_LENGTH - len(CODE_PREFIX)), deps.clock.now() + CODE_TTL
-    assert await keep(deps.redis, code, coupon_id=mine.id, ends_at=ends_at, ttl=CODE_TTL)
+    shown = await one_time_code.show(deps, TILL_CODE, mine.id, deps.clock.now())
     return await coupon_till.verify(
         deps,
         operator_id=operator_id,
-        code=code,
+        code=shown.code,
         amount_fen=5_000,
         pick_up_point_id=None,
         place="店",

@@ -14,8 +14,7 @@ from redis.exceptions import ResponseError
 from cache.address import Address, Form, parse
 from cache.client import WAIT_S, Client
 from cache.engine import connect
-from cache.member_code import ShownCode, claim, keep
-from cache.member_code import _key as code_key
+from cache.one_time_code import KeptCode, claim, keep, key_of
 from cache.outage import OUTAGES
 from cache.rate_limit import Limit, TooMany, take
 from cache.script import Script
@@ -136,14 +135,14 @@ async def test_a_limit_outlives_a_failover_in_the_middle_of_a_rush(redis_form: R
 async def test_what_is_kept_is_found_again_after_a_failover(redis_form: RedisForm, redis: Client) -> None:
     if redis_form.form is Form.STANDALONE:
         pytest.skip("a single server has no replica that would know")
-    member, session, code = new_id(NOW), new_id(NOW), new_digits(18)
-    for key in (session_key(session), code_key(code)):
+    session, code, kept = new_id(NOW), new_digits(18), KeptCode(new_id(NOW), NOW)
+    for key in (session_key(session), key_of("code", code)):
         await soon(lambda: ended(redis, [session]))
-        await soon(lambda: keep(redis, code, member_id=member, ends_at=NOW, ttl=timedelta(minutes=5)))
+        await soon(lambda: keep(redis, "code", code, kept, ttl=timedelta(minutes=5)))
         await asyncio.to_thread(redis_form.fail_over, key)
         assert await soon(lambda: redis.exists(key)) == 1  # noqa: B023 -- awaited before the next round
     assert await known_state(redis, session) is False
-    assert await soon(lambda: claim(redis, code, resolver="till 1")) == ShownCode(member, NOW)
+    assert await soon(lambda: claim(redis, "code", code, resolver="till 1")) == kept
 
 
 async def soon(asking: Callable[[], Awaitable[T]]) -> T:

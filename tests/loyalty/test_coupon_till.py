@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from loyalty.coupon import CouponKind, CouponNotUsable, CouponTerms
-from loyalty.coupon_till import CouponTillCodeInvalid, CouponTillUseFinal, admit_code, admit_reversal, till_worth
+from loyalty.coupon_till import TILL_CODE, CouponTillCodeInvalid, CouponTillUseFinal, admit_reversal, till_worth
 from loyalty.coupon_use import HeldCoupon
 from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
@@ -79,7 +79,7 @@ def test_until_when_it_can_be_taken_back(row: dict[str, str]) -> None:
 
 
 def test_a_code_is_18_digits_that_begin_with_89() -> None:
-    assert admit_code(" 891234567890123456\n") == "891234567890123456"
+    assert TILL_CODE.admit(" 891234567890123456\n") == "891234567890123456"
     for wrong in ("", "881234567890123456", "89123456789012345", "8912345678901234567", "89123456789012345x"):
         with pytest.raises(CouponTillCodeInvalid):
-            admit_code(wrong)
+            TILL_CODE.admit(wrong)

@@ -15,7 +15,8 @@ from loyalty.member import (
     birthday_free_from,
     profile_complete,
 )
-from loyalty.member_code import CODE_LENGTH, CODE_PREFIX, MemberCodeInvalid, admit_code
+from loyalty.member_code import MEMBER_CODE, MemberCodeInvalid
+from loyalty.one_time_code import CODE_LENGTH
 from loyalty.refusal import Refusal
 from tests.loyalty.worked_examples import worked
 
@@ -70,15 +71,15 @@ def test_topics_are_kept_once_and_in_order() -> None:
     assert admit_topics(twice) == [MarketingTopic.OFFERS, MarketingTopic.EVENTS]
 
 
-GOOD = CODE_PREFIX + "0123456789012345"
+GOOD = MEMBER_CODE.prefix + "0123456789012345"
 
 
 def test_a_code_is_read_without_the_blanks_of_a_scanner() -> None:
     assert len(GOOD) == CODE_LENGTH
-    assert admit_code(f" {GOOD}\r\n") == GOOD
+    assert MEMBER_CODE.admit(f" {GOOD}\r\n") == GOOD
 
 
 @pytest.mark.parametrize("code", ["", GOOD[:-1], GOOD + "0", "77" + GOOD[2:], GOOD[:-1] + "a", GOOD[:-1] + "٣"])
 def test_what_cannot_be_a_code_is_refused_like_an_unknown_one(code: str) -> None:
     with pytest.raises(MemberCodeInvalid):
-        admit_code(code)
+        MEMBER_CODE.admit(code)

@@ -30,10 +30,10 @@ def test_a_place_with_a_text_that_does_not_fit_is_refused(field: str, place: Pic
 
 @pytest.mark.parametrize("code", ["85" + "1" * 16, " 85" + "1" * 16 + "\n"])
 def test_a_scanned_code_is_taken_without_blanks(code: str) -> None:
-    assert rule.admit_code(code) == "85" + "1" * 16
+    assert rule.PICK_UP_CODE.admit(code) == "85" + "1" * 16
 
 
 @pytest.mark.parametrize("code", ["", "85", "88" + "1" * 16, "85" + "1" * 15, "85" + "1" * 17, "85" + "１" * 16])
 def test_what_cannot_be_a_code_is_refused(code: str) -> None:
     with pytest.raises(rule.PickUpCodeInvalid):
-        rule.admit_code(code)
+        rule.PICK_UP_CODE.admit(code)

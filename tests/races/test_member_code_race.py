@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from cache.member_code import _key
-from loyalty.member_code import MemberCodeInvalid
+from cache.one_time_code import key_of
+from loyalty.member_code import MEMBER_CODE, MemberCodeInvalid
 from loyalty.rights import Role
 from models.ids import new_secret
 from models.operator import AuditRow
@@ -73,14 +73,14 @@ async def test_a_reading_races_the_flush_of_redis_and_never_counts_twice(deps: D
 async def test_control_looking_first_and_deleting_afterwards_lets_every_till_in(deps: Deps) -> None:
     member = await make_member(deps)
     shown = await show(deps, member_id=member.id)
-    all_have_looked = asyncio.Barrier(AT_ONCE)
+    key, all_have_looked = key_of(MEMBER_CODE.name, shown.code), asyncio.Barrier(AT_ONCE)
 
     async def reads() -> bool:
-        found = await deps.redis.hget(_key(shown.code), "kept")
+        found = await deps.redis.hget(key, "kept")
         await all_have_looked.wait()
         if found is None:
             return False
-        await deps.redis.delete(_key(shown.code))
+        await deps.redis.delete(key)
         return True
 
     assert await at_once(reads() for _ in range(AT_ONCE)) == [True] * AT_ONCE

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.pick_up import CODE_TTL
+from loyalty.pick_up import PICK_UP_CODE
 from loyalty.rights import Role
 from models.engine import rows
 from models.fulfilment import PickUpPoint
@@ -169,7 +169,7 @@ async def test_the_till_reads_the_code_and_hands_out_once(
     order = await waiting(deps, admin, wechat)
     first, second = await code_of(deps, shop, order), await code_of(deps, shop, order)
     assert first["digits"].startswith("85")
-    assert datetime.fromisoformat(first["endsAt"]) == deps.clock.now() + CODE_TTL
+    assert datetime.fromisoformat(first["endsAt"]) == deps.clock.now() + PICK_UP_CODE.ttl
     till, key = await desk(deps, admin, Role.STAFF), new_secret(12)
     handed = await till.ask(VERIFY, code=f" {first['digits']} ", key=key)
     assert handed["order"] == {"id": str(order.id), "fulfilment": "RECEIVED", "memberId": str(order.member_id)}
@@ -189,7 +189,7 @@ async def test_a_code_is_good_until_before_its_end(
     order = await waiting(deps, admin, wechat)
     shown = await code_of(deps, shop, order)
     till = await desk(deps, admin)
-    clock.advance(CODE_TTL)
+    clock.advance(PICK_UP_CODE.ttl)
     assert (await till.ask(VERIFY, code=shown["digits"], key=new_secret(12)))["code"] == "PICK_UP_CODE_INVALID"
     clock.advance(-timedelta(microseconds=1))
     assert (await till.ask(VERIFY, code=shown["digits"], key=new_secret(12)))["__typename"] == "OrderHandled"
