@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from loyalty.coupon import CouponKind
-from loyalty.coupon_use import HeldCoupon
+from loyalty.coupon_use import HeldCoupon, combinable
 from loyalty.money import apply_bp
-from loyalty.promotion import OfferedPromotion, PromotionKind
+from loyalty.promotion import OfferedPromotion, OffStep, PromotionKind
 from loyalty.promotion_choice import Promoted, covered, promote
 from loyalty.shipping import ShippingQuote
 from loyalty.unit_price import PriceLine, TierTerms
@@ -46,21 +46,24 @@ def hints(
     tier: TierTerms | None = None,
     promotions: Sequence[OfferedPromotion] = (),
     lacking: Sequence[tuple[HeldCoupon, int]] = (),
+    using: Sequence[tuple[HeldCoupon, int]] = (),
     shipping: ShippingQuote | None = None,
 ) -> tuple[Hint, ...]:
     """What more unlocks the next saving, the nearest first.
 
     What pieces save is reckoned with more pieces of the cheapest goods in scope, and is what the promotion then takes
-    off more; what lacks pieces counts as what those would cost when it is compared. ``lacking`` are
-    the member's coupons below their threshold, with what is missing in fen.
+    off more; what lacks pieces counts as what those would cost when it is compared. Neither counts what it would drive
+    out: a promotion that does not go with those in use saves only what it is better than these, and so does a coupon.
+    ``lacking`` are the member's coupons below their threshold, with what is missing in fen; ``using`` those of the
+    order, with what each takes off.
     """
     found: list[tuple[int, Hint]] = []
     for one in promotions:
         if one.terms.kind is PromotionKind.AMOUNT_OFF:
-            found += _of_steps(lines, promoted, one)
+            found += _of_steps(lines, promoted, tier, promotions, one)
         elif not one.terms.kind.of_pieces:
-            found += _of_sets(lines, tier, one)
-    found += [(hint.missing_fen or 0, hint) for hint in _of_coupons(lacking)]
+            found += _of_sets(lines, promoted, tier, promotions, one)
+    found += [(hint.missing_fen or 0, hint) for hint in _of_coupons(lacking, using)]
     if shipping is not None and shipping.missing_fen:
         hint = Hint(kind=HintKind.SHIPPING, missing_fen=shipping.missing_fen, saves_fen=shipping.fee_fen)
         found.append((shipping.missing_fen, hint))
@@ -72,7 +75,13 @@ def _nearest(found: tuple[int, Hint]) -> tuple[int, int, str, str]:
     return (away_fen, -hint.saves_fen, hint.kind, hint.code or "")
 
 
-def _of_steps(lines: Sequence[PriceLine], promoted: Promoted, promotion: OfferedPromotion) -> list[tuple[int, Hint]]:
+def _of_steps(
+    lines: Sequence[PriceLine],
+    promoted: Promoted,
+    tier: TierTerms | None,
+    promotions: Sequence[OfferedPromotion],
+    promotion: OfferedPromotion,
+) -> list[tuple[int, Hint]]:
     on = covered(promotion, lines)
     if not on:
         return []
@@ -86,14 +95,23 @@ def _of_steps(lines: Sequence[PriceLine], promoted: Promoted, promotion: Offered
         if not ahead:
             return []
         next_fen = ahead[0]
-    saves_fen = terms.off_at(next_fen) - terms.off_at(have_fen)
+    reached = (OffStep(threshold_fen=1, off_fen=terms.off_at(next_fen)),)
+    as_if = replace(promotion, terms=replace(terms, steps=reached, repeat=False, cap_fen=None))
+    then = promote(lines, tier=tier, promotions=[as_if if one is promotion else one for one in promotions])
+    saves_fen = min(terms.off_at(next_fen) - terms.off_at(have_fen), promoted.payable_fen - then.payable_fen)
     if saves_fen <= 0:
         return []
     missing_fen = next_fen - have_fen
     return [(missing_fen, _hint(promotion, missing_fen=missing_fen, saves_fen=saves_fen))]
 
 
-def _of_sets(lines: Sequence[PriceLine], tier: TierTerms | None, promotion: OfferedPromotion) -> list[tuple[int, Hint]]:
+def _of_sets(
+    lines: Sequence[PriceLine],
+    promoted: Promoted,
+    tier: TierTerms | None,
+    promotions: Sequence[OfferedPromotion],
+    promotion: OfferedPromotion,
+) -> list[tuple[int, Hint]]:
     on = covered(promotion, lines)
     size = promotion.terms.pieces
     if not on or size is None:
@@ -101,12 +119,20 @@ def _of_sets(lines: Sequence[PriceLine], tier: TierTerms | None, promotion: Offe
     missing = -sum(lines[at].quantity for at in on) % size or size
     cheapest = min(on, key=lambda at: (lines[at].list_price_fen, at))
     more = [replace(line, quantity=line.quantity + missing * (at == cheapest)) for at, line in enumerate(lines)]
-    before, after = (promote(some, tier=tier, promotions=[promotion]) for some in (lines, more))
-    saves_fen = sum(one.discount_fen for one in after.applied) - sum(one.discount_fen for one in before.applied)
+    then = promote(more, tier=tier, promotions=promotions)
+    added_fen = missing * promoted.lines[cheapest].unit_price_fen
+    saves_fen = min(
+        _taken_off(promotion, then) - _taken_off(promotion, promoted),
+        promoted.payable_fen + added_fen - then.payable_fen,
+    )
     if saves_fen <= 0:
         return []
     away_fen = missing * lines[cheapest].list_price_fen
     return [(away_fen, _hint(promotion, missing_pieces=missing, saves_fen=saves_fen))]
+
+
+def _taken_off(promotion: OfferedPromotion, promoted: Promoted) -> int:
+    return sum(one.discount_fen for one in promoted.applied if one.promotion.id == promotion.id)
 
 
 def _hint(
@@ -126,7 +152,7 @@ def _hint(
     )
 
 
-def _of_coupons(lacking: Sequence[tuple[HeldCoupon, int]]) -> list[Hint]:
+def _of_coupons(lacking: Sequence[tuple[HeldCoupon, int]], using: Sequence[tuple[HeldCoupon, int]]) -> list[Hint]:
     """One hint for each template: of several coupons of one template the nearest."""
     found: dict[str, Hint] = {}
     for coupon, missing_fen in lacking:
@@ -136,7 +162,8 @@ def _of_coupons(lacking: Sequence[tuple[HeldCoupon, int]]) -> list[Hint]:
         else:
             saves_fen = terms.amount_fen or 0
         saves_fen = saves_fen if terms.cap_fen is None else min(saves_fen, terms.cap_fen)
+        saves_fen -= sum(off_fen for other, off_fen in using if not combinable(coupon, [other]))
         known = found.get(code)
-        if saves_fen and (known is None or missing_fen < (known.missing_fen or 0)):
+        if saves_fen > 0 and (known is None or missing_fen < (known.missing_fen or 0)):
             found[code] = Hint(kind=HintKind.COUPON, code=code, missing_fen=missing_fen, saves_fen=saves_fen)
     return list(found.values())

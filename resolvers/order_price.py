@@ -199,9 +199,11 @@ async def weigh_basket(basket: Basket, now: datetime, *, ship: Ship | None = Non
 async def what_more(basket: Basket, priced: Priced, now: datetime) -> tuple[Hint, ...]:
     """What more would save more on this basket, the nearest first."""
     for_coupons = coupon_lines(basket.prices, priced.promoted)
+    held = await coupon_hold.held(basket.member_id, now)
+    taken_off = {one.coupon_id: one.discount_fen for one in priced.quote.coupons}
     lacking = [
         (coupon, why.missing_fen)
-        for coupon in await coupon_hold.held(basket.member_id, now)
+        for coupon in held
         for why in [unusable(coupon, for_coupons, now=now, shipping_fen=priced.quote.shipping_fen)]
         if why is not None and why.missing_fen is not None
     ]
@@ -211,6 +213,7 @@ async def what_more(basket: Basket, priced: Priced, now: datetime) -> tuple[Hint
         tier=basket.tier,
         promotions=basket.promotions,
         lacking=lacking,
+        using=[(coupon, taken_off[coupon.id]) for coupon in held if coupon.id in taken_off],
         shipping=priced.shipping,
     )
 

@@ -146,6 +146,32 @@ def test_hints_come_nearest_first() -> None:
     assert [one.code for one in found] == ["p2", "p1"]
 
 
+def test_a_hint_counts_what_it_would_drive_out() -> None:
+    alone = [one.value for one in Partner if one is not Partner.PROMOTIONS]
+    half = {"kind": "pieces", "pieces": 2, "rewarded": 1, "discount_bp": 5_000, "combines": alone}
+    lines = lines_of("2 × 3,000, 1 × 9,000")
+    beside = offered({"kind": "amount_off", "steps": [{"threshold_fen": 10_000, "off_fen": 1_000}]}, at=1)
+    small = offered({**half, "scope": {"sku_ids": [str(lines[0].sku_id)]}}, at=2)
+    on = [beside, small]
+    assert promote(lines, promotions=on).payable_fen == 15_000 - 1_500
+    told = {one.code: one.saves_fen for one in hints(lines, promote(lines, promotions=on), promotions=on)}
+    assert told == {"p2": 1_500}
+    lines = lines_of("1 × 300, 1 × 14,700")
+    on = [beside, offered({**half, "scope": {"sku_ids": [str(lines[0].sku_id)]}}, at=2)]
+    assert promote(lines, promotions=on).payable_fen == 15_000 - 1_000
+    assert hints(lines, promote(lines, promotions=on), promotions=on) == ()
+
+
+def test_a_step_behind_a_better_promotion_is_no_hint() -> None:
+    lines = lines_of("1 × 9,500")
+    timed = {"kind": "discount", "discount_bp": 2_000, "combines": [Partner.COUPONS.value]}
+    on = [offered(LADDER, at=1), offered(timed, at=2)]
+    assert [one.missing_fen for one in hints(lines, promote(lines, promotions=on), promotions=on)] == []
+    on = [offered(LADDER, at=1), offered({**timed, "discount_bp": 500}, at=2)]
+    told = [(one.missing_fen, one.saves_fen) for one in hints(lines, promote(lines, promotions=on), promotions=on)]
+    assert told == [(500, 1_000 - 475)]
+
+
 def test_coupons_and_free_shipping_say_what_they_lack() -> None:
     lines = lines_of("2 × 3,000")
     promoted = promote(lines)
@@ -173,6 +199,25 @@ def test_coupons_and_free_shipping_say_what_they_lack() -> None:
         (HintKind.COUPON, "c0", 2_000, 700),
         (HintKind.COUPON, "c1", 2_500, 500),
     ]
+
+
+def test_a_coupon_that_drives_others_out_saves_what_it_is_better_than_these() -> None:
+    lines = lines_of("2 × 3,000")
+    used, lacking = (
+        HeldCoupon(
+            id=UUID(int=at),
+            template_id=UUID(int=at),
+            template_code=f"c{at}",
+            version=1,
+            terms=CouponTerms(kind=CouponKind.AMOUNT, amount_fen=amount_fen, exclusive=exclusive),
+            usable_from=datetime(2026, 11, 20, tzinfo=UTC),
+            expires_at=datetime(2026, 11, 21, tzinfo=UTC),
+        )
+        for at, amount_fen, exclusive in ((1, 700, False), (2, 1_000, True))
+    )
+    for off_fen, saves in ((700, [300]), (1_000, [])):
+        found = hints(lines, promote(lines), lacking=[(lacking, 2_000)], using=[(used, off_fen)])
+        assert [one.saves_fen for one in found] == saves
 
 
 def test_a_line_in_an_activity_takes_no_promotion() -> None:
