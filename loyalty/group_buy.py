@@ -302,7 +302,7 @@ def admit_items(items: Sequence[NewGroupItem], *, sizes: Sequence[int]) -> None:
         if item.sku_id in seen:
             raise invalid(f"items[{at}].sku_id", DUPLICATE)
         seen.add(item.sku_id)
-        _admit_prices(item, f"items[{at}].prices", len(sizes))
+        _admit_prices(item, f"items[{at}].prices_fen", len(sizes))
 
 
 def _admit_prices(item: NewGroupItem, path: str, sizes: int) -> None:

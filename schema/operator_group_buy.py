@@ -1,5 +1,7 @@
 """Group-buys 拼团 as operators keep them: campaigns, and the teams in them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -7,6 +9,7 @@ from uuid import UUID
 import strawberry
 
 from loyalty import group_buy as rule
+from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.group_buy import GroupBuy as GroupBuyRow
 from models.group_buy import GroupTeam as GroupTeamRow
@@ -18,7 +21,7 @@ from schema.enums import describe
 from schema.group_team import GroupItem
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
-from schema.programme import ProgrammeInvalidRefusal
+from schema.programme import ProgrammeInvalidRefusal, in_api_words
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 
@@ -274,6 +277,21 @@ GroupBuyChangeResult = Annotated[
 ]
 
 
+_PRICES = {
+    f"items[{at}].prices_fen{step}": f"items[{at}].prices{step}"
+    for at in range(rule.MAX_ITEMS)
+    for step in ("", *(f"[{size}]" for size in range(rule.MAX_SIZES)))
+}
+
+
+@contextmanager
+def _named_as_here() -> Iterator[None]:
+    try:
+        yield
+    except ProgrammeInvalid as refusal:
+        raise in_api_words(refusal, _PRICES) from None
+
+
 def _writer(info: Info) -> UUID:
     return require_right(info, Right.GROUP_WRITE).subject_id
 
@@ -333,13 +351,14 @@ class OperatorMutation:
         input: Annotated[GroupBuyCreateInput, strawberry.argument(description="The campaign.")],
         idempotency_key: Key,
     ) -> GroupBuyCreateResult:
-        row = await group_campaign.create(
-            info.context.deps,
-            operator_id=_writer(info),
-            terms=input.to_terms(),
-            items=[item.to_wish() for item in input.items],
-            idempotency_key=idempotency_key,
-        )
+        with _named_as_here():
+            row = await group_campaign.create(
+                info.context.deps,
+                operator_id=_writer(info),
+                terms=input.to_terms(),
+                items=[item.to_wish() for item in input.items],
+                idempotency_key=idempotency_key,
+            )
         return GroupBuyCreated(group_buy=Campaign.from_row(row))
 
     @strawberry.mutation(
@@ -352,22 +371,24 @@ class OperatorMutation:
         input: Annotated[GroupBuyChangeInput, strawberry.argument(description="What is to change.")],
         idempotency_key: Key,
     ) -> GroupBuyChangeResult:
-        row = await group_campaign.change(
-            info.context.deps,
-            operator_id=_writer(info),
-            group_buy_id=input.id,
-            changes=input.to_changes(),
-            idempotency_key=idempotency_key,
-        )
+        with _named_as_here():
+            row = await group_campaign.change(
+                info.context.deps,
+                operator_id=_writer(info),
+                group_buy_id=input.id,
+                changes=input.to_changes(),
+                idempotency_key=idempotency_key,
+            )
         return GroupBuyChanged(group_buy=Campaign.from_row(row))
 
     @strawberry.mutation(
         description="Publish a draft: in its window members open teams.", extensions=[Needs(Right.GROUP_WRITE)]
     )
     async def group_buy_publish(self, info: Info, id: GroupBuyId, idempotency_key: Key) -> GroupBuyChangeResult:
-        row = await group_campaign.publish(
-            info.context.deps, operator_id=_writer(info), group_buy_id=id, idempotency_key=idempotency_key
-        )
+        with _named_as_here():
+            row = await group_campaign.publish(
+                info.context.deps, operator_id=_writer(info), group_buy_id=id, idempotency_key=idempotency_key
+            )
         return GroupBuyChanged(group_buy=Campaign.from_row(row))
 
     @strawberry.mutation(

@@ -147,10 +147,10 @@ def test_a_campaign_of_the_past_is_refused() -> None:
     [
         ([], "items"),
         ([ITEM, ITEM], "items[1].sku_id"),
-        ([replace(ITEM, prices_fen=(900,))], "items[0].prices"),
-        ([replace(ITEM, prices_fen=(1_001, 800))], "items[0].prices[0]"),
-        ([replace(ITEM, prices_fen=(900, 0))], "items[0].prices[1]"),
-        ([replace(ITEM, prices_fen=(800, 900))], "items[0].prices[1]"),
+        ([replace(ITEM, prices_fen=(900,))], "items[0].prices_fen"),
+        ([replace(ITEM, prices_fen=(1_001, 800))], "items[0].prices_fen[0]"),
+        ([replace(ITEM, prices_fen=(900, 0))], "items[0].prices_fen[1]"),
+        ([replace(ITEM, prices_fen=(800, 900))], "items[0].prices_fen[1]"),
     ],
 )
 def test_items_that_cannot_work_are_refused_by_their_field(items: list[NewGroupItem], field: str) -> None:

@@ -14,6 +14,7 @@ from models.group_buy import GroupBuy, GroupSeat, GroupTeam
 from models.ids import new_secret
 from models.member import Member
 from models.operator import AuditRow
+from models.order import Order
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from tests import teams
@@ -150,7 +151,7 @@ async def payer(deps: Deps, wechat: SandboxControl, member_token: Tokens, **fiel
 
 async def pay(deps: Deps, wechat: SandboxControl, answer: dict[str, Any]) -> None:
     """Pay the order of an answer."""
-    await teams.pay(deps, wechat, await teams.Order.get(id=UUID(answer["order"]["id"])))
+    await teams.pay(deps, wechat, await Order.get(id=UUID(answer["order"]["id"])))
 
 
 def of(sale: teams.Campaign, **changed: Any) -> dict[str, Any]:
@@ -163,14 +164,16 @@ async def test_an_operator_makes_changes_publishes_and_closes_a_campaign(
 ) -> None:
     boss = await operator_token(Role.ACTIVITY_OPERATIONS)
     sku_id = await put_on_shelf(deps)
-    for changes, where in (
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"title": " "}, "title"),
         ({"sizes": [5, 2]}, "sizes[1]"),
         ({"items": [{"skuId": str(sku_id), "prices": [9_000]}]}, "items[0].prices"),
         ({"items": [{"skuId": str(sku_id), "prices": [9_000, 9_001]}]}, "items[0].prices[1]"),
-        ({"virtualFrom": 5}, "virtual_from"),
-    ):
-        refused = await done(admin, CREATE, {"input": wish(deps, sku_id, **changes)}, boss)
+        ({"virtualFrom": 5}, "virtualFrom"),
+        ({"items": [{"skuId": str(sku_id), "prices": [9_000, 8_000]}] * 2}, "items[1].skuId"),
+    )
+    for change, where in wrong:
+        refused = await done(admin, CREATE, {"input": wish(deps, sku_id, **change)}, boss)
         assert (refused["code"], refused["field"]) == ("PROGRAMME_INVALID", where)
     unknown = [{"skuId": str(boss.subject_id), "prices": [9_000, 7_000]}]
     refused = await done(admin, CREATE, {"input": wish(deps, sku_id, items=unknown)}, boss)
@@ -202,7 +205,7 @@ async def test_an_operator_makes_changes_publishes_and_closes_a_campaign(
     other = await done(admin, CREATE, {"input": wish(deps, sku_id, teamHours=1), "key": key}, boss)
     assert other["code"] == "KEY_REUSED"
     assert (await shop.ask(SHOWN))["groupBuys"]["nodes"] == []
-    changes = {"id": made["id"], "title": "新团", "sizes": [3], "virtualFrom": 2, "memberLimit": 2}
+    changes: dict[str, Any] = {"id": made["id"], "title": "新团", "sizes": [3], "virtualFrom": 2, "memberLimit": 2}
     refused = await done(admin, CHANGE, {"input": changes}, boss)
     assert (refused["code"], refused["field"]) == ("PROGRAMME_INVALID", "items[0].prices")
     changes["items"] = [{"skuId": str(sku_id), "prices": [8_000]}]
@@ -226,7 +229,7 @@ async def test_an_operator_makes_changes_publishes_and_closes_a_campaign(
     assert (await done(admin, TURN % "groupBuyClose", turn, boss))["groupBuy"]["state"] == "CLOSED"
     assert (await done(admin, TURN % "groupBuyPublish", turn, boss))["code"] == "GROUP_BUY_STATE_REFUSED"
     assert (await shop.ask(SHOWN))["groupBuys"]["nodes"] == []
-    trail = await AuditRow.filter(object_id=UUID(made["id"])).order_by("id")
+    trail = await AuditRow.filter(subject_id=UUID(made["id"])).order_by("id")
     assert [row.action for row in trail] == [
         "group_buy.create",
         "group_buy.change",
@@ -256,7 +259,7 @@ async def test_only_those_with_the_right_touch_a_campaign(
         (TURN % "groupBuyPublish", variables),
         (TURN % "groupBuyClose", variables),
     ]
-    reads = [
+    reads: list[tuple[str, dict[str, Any]]] = [
         ("query One($id: ID!) { groupBuy(id: $id) { state } }", {"id": str(sale.id)}),
         ("{ groupBuys { nodes { state } } }", {}),
         (SEEN, {"id": str(sale.id)}),
