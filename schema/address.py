@@ -12,10 +12,10 @@ from models.address import Address as AddressRow
 from resolvers import address as verbs
 from resolvers.address import AddressWish, Destination
 from resolvers.deps import Deps
+from schema.arguments import Key
 from schema.context import Info
 from schema.permissions import ForMembers, Needs, require_member, require_right
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
-from schema.scalars import IdempotencyKey
 
 _FROM_WECHAT = (
     "The fields of `wx.chooseAddress` go into it as follows: userName is recipient, telNumber is phone, nationalCode "
@@ -180,10 +180,6 @@ OrderAddressRevealResult = Annotated[
 ]
 
 AddressId = Annotated[UUID, strawberry.argument(description="The address.")]
-Key = Annotated[
-    IdempotencyKey,
-    strawberry.argument(description="Made by the client before sending, 8 to 64 visible ASCII characters."),
-]
 
 
 @strawberry.type

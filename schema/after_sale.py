@@ -12,9 +12,11 @@ from models.after_sale import AfterSale as AfterSaleRow
 from models.after_sale import AfterSaleLine as AfterSaleLineRow
 from resolvers import after_sale as verbs
 from resolvers import after_sale_view as views
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.order import Key, OrderId, OrderStateRefusal
+from schema.order import OrderId
+from schema.order_refusal import OrderStateRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForMembers, require_member
 from schema.refund_effect import (

@@ -21,8 +21,10 @@ from schema.after_sale import (
     OrderFilter,
     after_sale_fields,
 )
+from schema.arguments import Key
 from schema.context import Info
-from schema.order import Key, OrderId, OrderStateRefusal
+from schema.order import OrderId
+from schema.order_refusal import OrderStateRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_operator
 from schema.refund import OperatorOrder, OrderRefunded

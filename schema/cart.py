@@ -16,9 +16,12 @@ from resolvers.address import default_id
 from resolvers.cart import LineInCart
 from resolvers.order_delivery import DeliveryWish
 from resolvers.order_price import CouponWish
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.order import Key, OrderLineInput, OrderPreviewResult, OrderQuote, SkuNotOnSaleRefusal, wishes
+from schema.order_place import OrderLineInput, wishes
+from schema.order_preview import OrderPreviewResult, OrderQuote
+from schema.order_refusal import SkuNotOnSaleRefusal
 from schema.permissions import ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
 from schema.scalars import Fen, Points

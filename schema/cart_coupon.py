@@ -15,14 +15,8 @@ from resolvers.order_delivery import DeliveryWish
 from schema.context import Info
 from schema.coupon_terms import CouponTermsView
 from schema.enums import describe
-from schema.order import (
-    OrderLineInput,
-    OutOfStockRefusal,
-    PurchaseLimitRefusal,
-    RegionNotDeliveredRefusal,
-    SkuNotOnSaleRefusal,
-    wishes,
-)
+from schema.order_place import OrderLineInput, wishes
+from schema.order_refusal import OutOfStockRefusal, PurchaseLimitRefusal, RegionNotDeliveredRefusal, SkuNotOnSaleRefusal
 from schema.permissions import ForMembers, require_member
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen

@@ -9,7 +9,7 @@ from loyalty import check_in as rule
 from resolvers.check_in_calendar import make_up_day
 from schema.check_in import AlreadyCheckedInRefusal, CheckIn
 from schema.context import Info
-from schema.order import PointsShortRefusal
+from schema.order_refusal import PointsShortRefusal
 from schema.permissions import ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
 from schema.scalars import IdempotencyKey

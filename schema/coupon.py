@@ -14,12 +14,10 @@ from models.coupon import Coupon as CouponRow
 from models.coupon import CouponEvent as CouponEventRow
 from models.coupon import CouponTemplate as CouponTemplateRow
 from resolvers import coupon as verbs
+from schema.arguments import Key
 from schema.context import Info
 from schema.coupon_terms import CouponTermsView
 from schema.enums import describe
-from schema.order import (
-    Key,
-)
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForEveryone, ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type

@@ -11,11 +11,11 @@ from loyalty.rights import Right
 from models.coupon import Coupon as CouponRow
 from models.coupon_gift import CouponGift as CouponGiftRow
 from resolvers import coupon_gift as verbs
+from schema.arguments import Key
 from schema.context import Info
 from schema.coupon import Coupon, CouponStateRefusal
 from schema.coupon_terms import CouponTermsView
 from schema.enums import describe
-from schema.order import Key
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForMembers, Needs, require_member
 from schema.refusal import SimpleRefusal

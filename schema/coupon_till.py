@@ -13,9 +13,10 @@ from loyalty.rights import Right
 from models.coupon_till import CouponTillUse as CouponTillUseRow
 from resolvers import coupon as member_verbs
 from resolvers import coupon_till as verbs
+from schema.arguments import Key
 from schema.context import Info
 from schema.coupon_terms import CouponTermsView
-from schema.order import CouponNotUsableRefusal, Key
+from schema.order_refusal import CouponNotUsableRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForMembers, Needs, require_member, require_right
 from schema.programme import ProgrammeInvalidRefusal, in_api_words

@@ -16,10 +16,12 @@ from models.fulfilment import ShippingUpload as ShippingUploadRow
 from resolvers import parcel as verbs
 from resolvers import pick_up, shipping_upload
 from resolvers.parcel import ImportRow
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
 from schema.fulfilment import FulfilmentStateRefusal
-from schema.order import Key, OrderId, OrderStateRefusal
+from schema.order import OrderId
+from schema.order_refusal import OrderStateRefusal
 from schema.parcel import Parcel
 from schema.permissions import Needs, require_right
 from schema.refund import OperatorOrder

@@ -12,9 +12,9 @@ from loyalty.rights import Right
 from models.payment import ExceptionCase as ExceptionCaseRow
 from resolvers import exception_action as actions
 from resolvers import exception_case as verbs
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.order import Key
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_operator
 from schema.refusal import SimpleRefusal

@@ -13,9 +13,11 @@ from models.flash_sale import FlashSale as FlashSaleRow
 from models.flash_sale import FlashWait as FlashWaitRow
 from resolvers import flash_sale as verbs
 from resolvers import flash_wait as queue
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.order import AmountChangedRefusal, Key, Order
+from schema.order import Order
+from schema.order_refusal import AmountChangedRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForEveryone, ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type

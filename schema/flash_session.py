@@ -17,9 +17,10 @@ from models.flash_sale import FlashSale as FlashSaleRow
 from resolvers import flash_rehearsal, flash_sale
 from resolvers import flash_session as verbs
 from resolvers.flash_session import ItemWish, NewSale, SaleChanges
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.order import Key, OutOfStockRefusal
+from schema.order_refusal import OutOfStockRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
 from schema.programme import ProgrammeInvalidRefusal, in_api_words

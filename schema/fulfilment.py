@@ -9,7 +9,8 @@ from loyalty.fulfilment import FulfilmentStateRefused
 from resolvers import fulfilment as verbs
 from resolvers import pick_up
 from schema.context import Info
-from schema.order import Order, OrderChanged, OrderId, OrderStateRefusal
+from schema.order import Order, OrderChanged, OrderId
+from schema.order_refusal import OrderStateRefusal
 from schema.permissions import ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type
 

@@ -8,9 +8,11 @@ import strawberry
 from loyalty import group_buy as rule
 from resolvers import group_buy as verbs
 from resolvers.order_delivery import DeliveryWish
+from schema.arguments import Key
 from schema.context import Info
 from schema.group_team import GroupBuy, GroupSeat, GroupTeam, seat_of_order
-from schema.order import AmountChangedRefusal, Key, Order, OutOfStockRefusal
+from schema.order import Order
+from schema.order_refusal import AmountChangedRefusal, OutOfStockRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForEveryone, ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type

@@ -8,7 +8,8 @@ import strawberry
 from resolvers import order_address as verbs
 from schema.context import Info
 from schema.fulfilment import FulfilmentStateRefusal
-from schema.order import Order, OrderId, OrderStateRefusal, RegionNotDeliveredRefusal
+from schema.order import Order, OrderId
+from schema.order_refusal import OrderStateRefusal, RegionNotDeliveredRefusal
 from schema.permissions import ForMembers, require_member
 from schema.refusal import SimpleRefusal
 

@@ -1,13 +1,32 @@
-"""What a preview of an order shows beside its sums: its lines, and what more would save more."""
+"""What an order would cost now: its sums, its lines, and what more would save more."""
 
+from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
+from loyalty.pricing import Quote
 from loyalty.pricing import QuotedLine as QuotedLineValue
 from loyalty.promotion_hint import Hint, HintKind
+from resolvers import order as verbs
+from schema.context import Info
 from schema.enums import describe
-from schema.scalars import Fen
+from schema.order_place import OrderPlaceInput, coupon_wish, delivery_wish, wishes
+from schema.order_price import PriceExplanation
+from schema.order_refusal import (
+    CouponNotUsableRefusal,
+    CouponsNotCombinableRefusal,
+    OutOfStockRefusal,
+    PointsCapRefusal,
+    PointsShortRefusal,
+    PurchaseLimitRefusal,
+    RegionNotDeliveredRefusal,
+    SkuNotOnSaleRefusal,
+)
+from schema.permissions import ForMembers, require_member
+from schema.refusal import SimpleRefusal
+from schema.scalars import Fen, Points
 
 describe(
     HintKind,
@@ -78,3 +97,80 @@ class QuotedLine:
             points_amount=Fen(line.points_fen),
             payable=Fen(line.payable_fen),
         )
+
+
+@strawberry.type(description="What an order of these lines would cost now. Nothing is kept for it.")
+class OrderQuote:
+    """A preview."""
+
+    goods: Fen = strawberry.field(description="The goods at list price, in fen.")
+    discount: Fen = strawberry.field(description="What lower prices of single pieces take off, in fen.")
+    promotion_amount: Fen = strawberry.field(description="What N-for-M and amount-off promotions take off, in fen.")
+    coupon_amount: Fen = strawberry.field(description="What coupons take off, in fen.")
+    shipping: Fen = strawberry.field(description="The shipping fee before a coupon for it, in fen.")
+    shipping_coupon_amount: Fen = strawberry.field(
+        description="What a coupon takes off the shipping fee, in fen; part of `couponAmount`."
+    )
+    coupon_ids: list[UUID] = strawberry.field(
+        description="The coupons it would use; send them as `couponIds` to have the same ones."
+    )
+    points_used: Points = strawberry.field(description="Points it would use.")
+    points_amount: Fen = strawberry.field(description="What these points pay, in fen.")
+    points_most: Points = strawberry.field(description="The most points this order takes from this member.")
+    payable: Fen = strawberry.field(description="The money to pay, in fen; send it as `expectedPayable`.")
+    explain: list[PriceExplanation] = strawberry.field(description="How the price came about; it adds up to payable.")
+    lines: list[QuotedLine] = strawberry.field(description="Its lines, 1 to 50, lines of one SKU merged.")
+    hints: list[OrderHint] = strawberry.field(description="What more would save more, the nearest first.")
+
+    @classmethod
+    def from_quote(cls, quote: Quote, hints: Sequence[Hint] = ()) -> "OrderQuote":
+        return cls(
+            goods=Fen(quote.goods_fen),
+            discount=Fen(quote.discount_fen),
+            promotion_amount=Fen(quote.promotion_fen),
+            coupon_amount=Fen(quote.coupon_fen),
+            shipping=Fen(quote.shipping_fen),
+            shipping_coupon_amount=Fen(quote.shipping_coupon_fen),
+            coupon_ids=[one.coupon_id for one in quote.coupons],
+            points_used=Points(quote.points_used),
+            points_amount=Fen(quote.points_fen),
+            points_most=Points(quote.points_most),
+            payable=Fen(quote.payable_fen),
+            explain=[PriceExplanation.from_rule(step) for step in quote.explain],
+            lines=[QuotedLine.from_rule(line) for line in quote.lines],
+            hints=[OrderHint.from_rule(hint) for hint in hints],
+        )
+
+
+OrderPreviewResult = Annotated[
+    OrderQuote
+    | OutOfStockRefusal
+    | PurchaseLimitRefusal
+    | SkuNotOnSaleRefusal
+    | RegionNotDeliveredRefusal
+    | CouponNotUsableRefusal
+    | CouponsNotCombinableRefusal
+    | PointsShortRefusal
+    | PointsCapRefusal
+    | SimpleRefusal,
+    strawberry.union("OrderPreviewResult", description="The price, or why it could not be ordered."),
+]
+
+
+@strawberry.type
+class ShopQuery:
+    """What a member asks before ordering."""
+
+    @strawberry.field(description="What an order would cost now.", extensions=[ForMembers()])
+    async def order_preview(
+        self, info: Info, input: Annotated[OrderPlaceInput, strawberry.argument(description="What to order.")]
+    ) -> OrderPreviewResult:
+        found = await verbs.preview_with_hints(
+            info.context.deps,
+            member_id=require_member(info),
+            lines=wishes(input.lines),
+            points_wanted=input.points,
+            coupons=coupon_wish(input),
+            delivery=delivery_wish(input),
+        )
+        return OrderQuote.from_quote(found.quote, found.hints)

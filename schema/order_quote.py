@@ -9,21 +9,18 @@ import strawberry
 from loyalty.order_quote import QuoteState
 from models.promotion import OrderQuote as OrderQuoteRow
 from resolvers import order_quote as verbs
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.order import (
+from schema.order_place import OrderPlaceInput, coupon_wish, delivery_wish, wishes
+from schema.order_refusal import (
     CouponNotUsableRefusal,
     CouponsNotCombinableRefusal,
-    Key,
-    OrderPlaceInput,
     OutOfStockRefusal,
     PointsCapRefusal,
     PointsShortRefusal,
     PurchaseLimitRefusal,
     SkuNotOnSaleRefusal,
-    coupon_wish,
-    delivery_wish,
-    wishes,
 )
 from schema.permissions import ForMembers, require_member
 from schema.refusal import SimpleRefusal

@@ -10,9 +10,10 @@ from loyalty.rights import Right
 from models.points import PointsNotice as PointsNoticeRow
 from resolvers import points_book as verbs
 from resolvers import points_expiry as expiry_verbs
+from schema.arguments import Key
 from schema.context import Info
 from schema.errors import BadInput
-from schema.order import Key, PointsShortRefusal
+from schema.order_refusal import PointsShortRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForMembers, Needs, require_member, require_operator
 from schema.points import PointsEntry

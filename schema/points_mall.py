@@ -14,7 +14,8 @@ from resolvers import points_mall as verbs
 from schema.catalogue import Key
 from schema.context import Info
 from schema.enums import describe
-from schema.order import Order, PointsShortRefusal
+from schema.order import Order
+from schema.order_refusal import PointsShortRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForEveryone, ForMembers, require_member
 from schema.refusal import Refusal, SimpleRefusal, refusal_type

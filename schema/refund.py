@@ -13,10 +13,12 @@ from models.order import Order as OrderRow
 from models.payment import Refund as RefundRow
 from resolvers import order_view as views
 from resolvers import refund as verbs
+from schema.arguments import Key
 from schema.context import Info
 from schema.enums import describe
 from schema.operator_group_buy import SeatView, seat_of_order
-from schema.order import FulfilmentFilter, Key, KindFilter, Order, OrderId, OrderStateRefusal, StateFilter, order_fields
+from schema.order import FulfilmentFilter, KindFilter, Order, OrderId, StateFilter, order_fields
+from schema.order_refusal import OrderStateRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_operator
 from schema.refusal import SimpleRefusal

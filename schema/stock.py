@@ -13,7 +13,7 @@ from models.points_mall import MallStockEntry as MallStockEntryRow
 from resolvers import stock as verbs
 from schema.catalogue import CatalogueInvalidRefusal, Key, writer
 from schema.context import Info
-from schema.order import OutOfStockRefusal
+from schema.order_refusal import OutOfStockRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs
 from schema.refusal import SimpleRefusal

@@ -10,8 +10,8 @@ from loyalty.rights import Right
 from loyalty.tier import MAX_TRIAL_DAYS
 from models.tier import TierOverlay as TierOverlayRow
 from resolvers import tier_overlay as verbs
+from schema.arguments import Key
 from schema.context import Info
-from schema.order import Key
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_operator
 from schema.refusal import SimpleRefusal
