@@ -12,6 +12,7 @@ from models.engine import slow_rows
 from resolvers.invariant import Invariant
 from resolvers.invariant_coupon import COUPONS
 from resolvers.invariant_flash import FLASH_SALES
+from resolvers.invariant_group import GROUP_BUYS
 from resolvers.invariant_mall import MALL
 from resolvers.invariant_money import MONEY
 from resolvers.invariant_order import ORDERS
@@ -33,7 +34,7 @@ class Finding:
     offenders: tuple[Mapping[str, Any], ...]
 
 
-INVARIANTS = (*POINTS, *ORDERS, *PROMOTIONS, *MONEY, *COUPONS, *MALL, *FLASH_SALES, *REWARDS)
+INVARIANTS = (*POINTS, *ORDERS, *PROMOTIONS, *MONEY, *COUPONS, *MALL, *FLASH_SALES, *GROUP_BUYS, *REWARDS)
 
 
 async def verify() -> list[Finding]:

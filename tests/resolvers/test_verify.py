@@ -47,6 +47,14 @@ FLASH = (
     "returned_count, waiting_count, epoch)"
 )
 
+GROUP = (
+    "campaign AS (INSERT INTO group_buy (id, title, state, opens_at, closes_at, sizes, team_hours, newcomers_only, "
+    "most_pieces, created_at, updated_at) VALUES ($1, '', 'draft', now(), now() + interval '1 hour', '[2]', 1, false, "
+    "1, now(), now())), team AS (INSERT INTO group_team (id, group_buy_id, token, size, state, joined_count, "
+    "held_count, created_at, opened_at, ends_at, settled_at, due_at)"
+)
+SEAT = "INSERT INTO group_seat (id, team_id, order_id, member_id, fallback, state, created_at, posted_at)"
+
 PROMOTION = """
     boss AS (INSERT INTO operator (id, login, display_name, password_hash, role, created_at)
         VALUES ($1, $1::uuid::text, '', '', 'owner', now())),
@@ -113,6 +121,11 @@ BREAKS = {
     "flash_pieces": f"WITH {FLASH} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0)) SELECT 1",
     "flash_carved": f"WITH {FLASH} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)) SELECT 1",
     "flash_orders": "UPDATE shop_order SET kind = 'flash' WHERE id = $3",
+    "group_teams": f"WITH {GROUP} VALUES ($1, $1, 't', 2, 'open', 1, 0, now(), now(), now(), NULL, now())) SELECT 1",
+    "group_orders": "UPDATE shop_order SET kind = 'group' WHERE id = $3",
+    "group_ends": f"WITH {GROUP} VALUES ($1, $1, 't', 2, 'failed', 1, 0, now(), now(), now(), "
+    f"now(), NULL)), seat AS ({SEAT} VALUES ($1, $1, $3, $1, 'refund', 'posted', now(), now())) "
+    "UPDATE shop_order SET state = 'paid', kind = 'group' WHERE id = $3",
     "mall_orders": "UPDATE shop_order SET kind = 'mall' WHERE id = $3",
     "money": "UPDATE shop_order SET state = 'paid' WHERE id = $3",
     "check_in_counts": f"{CHECK_IN} SELECT $1, $1, '2026-01-02', '2026-01-02', 1, 1, 2, 0, 0, id, '[]', 0, 0, 0, now() "

@@ -253,7 +253,7 @@ async def test_only_those_with_the_right_touch_a_campaign(
     new = {"input": wish(deps, sale.sku_id), "key": new_secret(12)}
     change = {"input": {"id": str(sale.id), "title": "新"}, "key": new_secret(12)}
     mine, staff = await member_token(), await operator_token(Role.STAFF)
-    writes = [
+    writes: list[tuple[str, dict[str, Any]]] = [
         (CREATE, new),
         (CHANGE, change),
         (TURN % "groupBuyPublish", variables),
@@ -264,7 +264,7 @@ async def test_only_those_with_the_right_touch_a_campaign(
         ("{ groupBuys { nodes { state } } }", {}),
         (SEEN, {"id": str(sale.id)}),
     ]
-    for document, given in [*writes, *reads]:
+    for document, given in (*writes, *reads):
         assert await admin.codes(document, given) == ["UNAUTHENTICATED"]
         assert await admin.codes(document, given, token=mine) == ["UNAUTHENTICATED"]
     for document, given in writes:
