@@ -58,8 +58,8 @@ class ProgrammeVersion:
 
     @strawberry.field(description="Whether it is in force, past, or still to come.")
     async def state(self, info: Info) -> ProgrammeState:
-        """Decided at the instant of the request."""
-        if self.effective_at > info.context.now:
+        """Decided at the instant of the request, which for a version that it publishes is that of publishing."""
+        if self.effective_at > max(info.context.now, self.published_at):
             return ProgrammeState.SCHEDULED
         current = await info.context.loaders.load(verbs.current, self.kind)
         return ProgrammeState.IN_FORCE if current and current.id == self.id else ProgrammeState.PAST
