@@ -50,12 +50,3 @@ def test_every_refusal_is_given_what_its_messages_say() -> None:
     for refusal, given, place in places:
         wanted = placeholders(refusal.zh) | placeholders(refusal.en)
         assert wanted <= given, f"{place} does not give {refusal.code} its {wanted - given}"
-
-
-def test_the_readme_lists_every_page_and_every_link_leads_somewhere() -> None:
-    contents = (RULES / "README.md").read_text(encoding="utf-8")
-    pages = {page.name for page in RULES.glob("*.md")} - {"README.md"}
-    assert all(f"]({page})" in contents for page in pages)
-    for page in RULES.glob("*.md"):
-        for target in page.read_text(encoding="utf-8").split("](")[1:]:
-            assert (RULES / target.split(")")[0]).exists(), f"{page.name} links to {target.split(')')[0]}"
