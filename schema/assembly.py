@@ -4,9 +4,25 @@ from collections.abc import Sequence
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.name_converter import NameConverter
 
 from schema.refusal import RefusalHandler
 from schema.scalars import SCALARS
+
+
+class _Names(NameConverter):
+    """strawberry's names. It makes them anew for each argument of each request, and there are only so many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[str, str] = {}
+
+    def apply_naming_config(self, name: str) -> str:
+        """``flash_sales`` to ``flashSales``."""
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = super().apply_naming_config(name)
+        return made
 
 
 def build(
@@ -16,7 +32,7 @@ def build(
     return strawberry.Schema(
         query=_merged("Query", queries, query_description),
         mutation=_merged("Mutation", mutations, mutation_description) if mutations else None,
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(name_converter=_Names(), scalar_map=SCALARS),
         exception_handlers=[RefusalHandler()],
     )
 
