@@ -30,8 +30,6 @@ OPERATOR = UUID("01930000-0000-7000-8000-000000000002")
 SESSION = UUID("01930000-0000-7000-8000-000000000003")
 
 
-
-
 @dataclass(frozen=True)
 class DoorDeps:
     """All that the door itself needs of the dependencies; the verbs behind it are tested with the real ones."""

@@ -129,7 +129,9 @@ async def filled(deps: Deps) -> Filled:
                 deps, operator_id=boss.id, order_id=placed.id, reason="退货", idempotency_key=new_secret(12)
             )
         async with transaction():
-            await open_case(kind="unknown_order", key=new_secret(9), order_id=placed.id, details={}, now=deps.clock.now())
+            await open_case(
+                kind="unknown_order", key=new_secret(9), order_id=placed.id, details={}, now=deps.clock.now()
+            )
     return made
 
 

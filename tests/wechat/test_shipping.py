@@ -37,9 +37,7 @@ async def tokens(sandbox: SandboxControl, host: MiniProgramHost) -> TokenProvide
 
 
 @pytest.fixture
-async def client_of_shipping(
-    sandbox: SandboxControl, host: MiniProgramHost, tokens: TokenProvider
-) -> ShippingClient:
+async def client_of_shipping(sandbox: SandboxControl, host: MiniProgramHost, tokens: TokenProvider) -> ShippingClient:
     return ShippingClient(host, tokens, appid=(await sandbox.config())["appid"])
 
 
