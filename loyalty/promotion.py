@@ -289,9 +289,7 @@ def _parse_effect(fields: Fields, kind: PromotionKind) -> dict[str, int]:
     if kind is PromotionKind.DISCOUNT:
         named = [name for name in ("discount_bp", "amount_fen", "price_fen") if fields.has(name)]
         if len(named) != 1:
-            reason = Reason(
-                "or amount_fen or price_fen, exactly one, is required", "、amount_fen、price_fen 须且只能填一项"
-            )
+            reason = Reason("or an amount or a price is required, exactly one", "、减价金额、特价须且只能填一项")
             raise invalid("discount_bp", reason)
         found[named[0]] = fields.integer(named[0], 1, BP if named[0] == "discount_bp" else MAX_PROMOTION_FEN)
     if kind in (PromotionKind.NEWCOMER, PromotionKind.BUNDLE):
