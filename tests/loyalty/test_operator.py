@@ -3,9 +3,19 @@
 import pytest
 
 from loyalty.operator import LastOwner, LoginUnfit, OperatorNameUnfit, admit_loss, fit_login, fit_name
+from loyalty.rights import RIGHTS, Right, Role
 from tests.loyalty.worked_examples import number, worked
 
 PAGE = "operator.md"
+
+
+def test_every_role_has_the_rights_that_the_page_says() -> None:
+    told = {
+        row["role"]: {Right(one) for one in row["rights"].split(", ")}
+        for row in worked(PAGE, "Example: who may do what")
+    }
+    everybody = told.pop("every role")
+    assert {Role(role): everybody | rights for role, rights in told.items()} | {Role.OWNER: set(Right)} == RIGHTS
 
 
 @pytest.mark.parametrize("row", worked(PAGE, "Example: losing an owner"), ids=str)
