@@ -36,5 +36,5 @@ class Deps:
     quote_window: timedelta = QUOTE_WINDOW
     shipping: ShippingClient
     receive_after: timedelta = RECEIVE_AFTER
-    after_sale: AfterSaleTerms = AfterSaleTerms()
+    after_sale: AfterSaleTerms = field(default_factory=AfterSaleTerms)
     group_commit: GroupCommit = field(default_factory=GroupCommit)

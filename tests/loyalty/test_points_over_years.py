@@ -13,6 +13,7 @@ from loyalty.money import next_share
 from loyalty.points import ClawBackMode, EntryKind, ExpiryPolicy, PointsProgramme
 from loyalty.points_lot import Draw, Lot
 from loyalty.tier import TierTable
+from loyalty.unit_price import PriceLine, TierTerms
 
 ZONE = ZoneInfo("Asia/Shanghai")
 TABLE = TierTable.parse(
@@ -156,8 +157,8 @@ class MemberLedger(RuleBasedStateMachine):
     @rule(list_price=st.integers(50, 60_000), quantity=st.integers(1, 3), share=st.integers(0, 100))
     def place(self, list_price: int, quantity: int, share: int) -> None:
         there = points_lot.available(self.lots.values(), self.now)
-        terms = pricing.TierTerms(code=self.tier.code, discount_bp=self.tier.discount_bp)
-        line = pricing.PriceLine(sku_id=UUID(int=1), quantity=quantity, list_price_fen=list_price)
+        terms = TierTerms(code=self.tier.code, discount_bp=self.tier.discount_bp)
+        line = PriceLine(sku_id=UUID(int=1), quantity=quantity, list_price_fen=list_price)
 
         def quote(wanted: int) -> pricing.Quote:
             return pricing.price([line], tier=terms, programme=self.programme, points=wanted, available_points=there)

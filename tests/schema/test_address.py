@@ -100,7 +100,8 @@ async def test_what_cannot_be_kept_is_named_and_nothing_is_kept(
     shop: Door, member_token: Tokens, field: str, value: str
 ) -> None:
     mine = await member_token()
-    answer = await create(shop, mine, **{field: value})
+    changed: dict[str, Any] = {field: value}
+    answer = await create(shop, mine, **changed)
     assert (answer["code"], answer["field"]) == ("ADDRESS_INVALID", field)
     assert (await shop.ask(LIST, token=mine))["addresses"] == []
 

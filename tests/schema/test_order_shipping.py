@@ -285,7 +285,7 @@ async def test_a_shipping_coupon_takes_off_the_fee_and_nothing_else(
     sku_id = await goods(deps, await template(deps), price_fen=3_000)
     here = await address(shop, mine)
     coupon = await claimed(deps, mine.subject_id, kind="shipping")
-    given = {"addressId": here, "couponIds": [str(coupon.id)]}
+    given: dict[str, Any] = {"addressId": here, "couponIds": [str(coupon.id)]}
     quote = await preview(shop, mine, (sku_id, 1), **given)
     assert (quote["shipping"], quote["shippingCouponAmount"], quote["payable"]) == (1_000, 1_000, 3_000)
     placed = (await place(shop, mine, (sku_id, 1), **given))["order"]

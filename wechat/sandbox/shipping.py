@@ -1,7 +1,7 @@
 """Order shipping management: what the merchant tells of an order's goods, checked as strictly as WeChat does.
 
-Official sources: "发货信息录入", "查询订单发货状态" and the rules of the service. Error numbers are those that are quoted in
-threads of the community; docs/wechat_sandbox.md lists what is assumed.
+Official sources: "发货信息录入", "查询订单发货状态" and the rules of the service. Error numbers are those that the
+community's threads quote; docs/wechat_sandbox.md lists what is assumed.
 """
 
 import json
