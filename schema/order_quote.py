@@ -28,7 +28,7 @@ from schema.scalars import Fen
 
 describe(
     QuoteState,
-    "How a kept price stands. One that is PENDING is over from `expiresAt` on.",
+    "How a kept price stands.",
     {
         QuoteState.PENDING: "It can be used until its time is over.",
         QuoteState.POSTED: "An order was placed from it.",
@@ -43,14 +43,20 @@ class KeptQuote:
     """A kept price."""
 
     id: UUID = strawberry.field(description="Send it as `quoteId` with the same lines, coupons and points.")
-    state: QuoteState = strawberry.field(description="How it stands.")
     payable: Fen = strawberry.field(description="The money to pay, in fen, as far as coupons and points stay.")
     expires_at: datetime = strawberry.field(description="It can be used until before this instant.")
+    stored: strawberry.Private[QuoteState]
+
+    @strawberry.field(description="How it stands.")
+    async def state(self, info: Info) -> QuoteState:
+        """Decided at the instant of the request: what is over is over before a job has noted it."""
+        is_over = self.stored is QuoteState.PENDING and self.expires_at <= info.context.now
+        return QuoteState.EXPIRED if is_over else self.stored
 
     @classmethod
     def from_row(cls, row: OrderQuoteRow) -> "KeptQuote":
         """The stored quote."""
-        return cls(id=row.id, state=QuoteState(row.state), payable=Fen(row.payable_fen), expires_at=row.expires_at)
+        return cls(id=row.id, stored=QuoteState(row.state), payable=Fen(row.payable_fen), expires_at=row.expires_at)
 
 
 @strawberry.type(description="The price is kept.")

@@ -1,6 +1,7 @@
 """Promotions and kept prices through both doors: made, published, seen, used; and who may do what."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from models.catalogue import Sku
 from models.ids import new_secret
 from models.promotion import Promotion
 from resolvers import promotion
+from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from tests.doors import Bearer, Door, make_operator
 from tests.promotions import run_promotion, stop_promotion
@@ -222,6 +224,16 @@ async def test_a_kept_price_is_placed_once(shop: Door, deps: Deps, member_token:
     read = "query Read($id: ID!) { keptQuote(id: $id) { state } }"
     assert await shop.ask(read, {"id": kept["id"]}, token=mine) == {"keptQuote": {"state": "POSTED"}}
     assert await shop.ask(read, {"id": kept["id"]}, token=await member_token()) == {"keptQuote": None}
+
+
+async def test_a_kept_price_is_over_by_the_clock(shop: Door, deps: Deps, clock: SetClock, member_token: Tokens) -> None:
+    mine, sku_id = await member_token(), await put_on_shelf(deps)
+    kept = (await shop.ask(KEEP, {"input": wanted(sku_id, 1), "key": a_key()}, token=mine))["done"]["quote"]
+    read = "query Read($id: ID!) { keptQuote(id: $id) { state } }"
+    ends_at = datetime.fromisoformat(kept["expiresAt"])
+    for at, state in ((ends_at - timedelta(seconds=1), "PENDING"), (ends_at, "EXPIRED")):
+        clock.at = at
+        assert await shop.ask(read, {"id": kept["id"]}, token=mine) == {"keptQuote": {"state": state}}
 
 
 async def test_who_may_do_what(
