@@ -330,7 +330,11 @@ class World:
             for row in await rows("SELECT out_refund_no, state, amount_fen FROM refund")
         }
         assert back_here == back_there
-        stuck = await rows("SELECT id FROM refund WHERE state IN ('closed', 'abnormal')")
+        stuck = await rows(
+            "SELECT id FROM refund WHERE state IN ('closed', 'abnormal') AND NOT EXISTS (SELECT FROM refund anew "
+            "WHERE anew.payment_id = refund.payment_id AND anew.id <> refund.id AND anew.state <> 'closed' "
+            "AND anew.order_refund_id IS NOT DISTINCT FROM refund.order_refund_id)"
+        )
         assert all(str(row["id"]) in open_cases for row in stuck), stuck
 
 
