@@ -7,6 +7,7 @@ TEST_WORKERS ?= 2
 STORIES ?= 300
 ORDERS ?= 3000
 STEPS ?= 60
+SALES ?= 10
 UV_VERSION := 0.13.9
 
 # The first interpreter that starts and is new enough (a shim on PATH may exist and not start).
@@ -38,10 +39,10 @@ check: $(VENV)/.dev ## format, lint, types, import rules, house tests
 race: $(VENV)/.dev ## only the race tests, each with its control
 	@$(PY) -m pytest tests/races $(ARGS)
 
-simulate: $(VENV)/.dev ## tell many long stories over the store, and trade (STORIES=300 STEPS=60 ORDERS=3000 SEED=1 does the same again)
-	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed STORIES=$(STORIES) STEPS=$(STEPS) ORDERS=$(ORDERS)"; \
+simulate: $(VENV)/.dev ## tell many long stories over the store, trade, and hold sales in misfortune (STORIES=300 STEPS=60 ORDERS=3000 SALES=10 SEED=1 does the same again)
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed STORIES=$(STORIES) STEPS=$(STEPS) ORDERS=$(ORDERS) SALES=$(SALES)"; \
 		YOULI_SIMULATE_SEED=$$seed YOULI_SIMULATE_STORIES=$(STORIES) YOULI_SIMULATE_STEPS=$(STEPS) \
-		YOULI_SIMULATE_ORDERS=$(ORDERS) \
+		YOULI_SIMULATE_ORDERS=$(ORDERS) YOULI_SIMULATE_SALES=$(SALES) YOULI_SIMULATE_MISFORTUNES=7 \
 		$(PY) -m pytest tests/simulation --timeout 0 $(ARGS)
 
 audit: $(VENV)/.dev ## the GraphQL-over-HTTP audit of both endpoints (needs node and npm)
