@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from loyalty import after_sale as rule
 from loyalty.after_sale import OPEN, AfterSaleNotFound, AfterSaleState
 from loyalty.refund import RefundLinesInvalid
 from models.after_sale import AfterSale, AfterSaleLine
-from models.engine import changed, in_transaction
+from models.engine import changed
 from models.ids import new_id
+from models.turn import turn
 from resolvers.order_row import note
 
 ENDED = frozenset({AfterSaleState.REJECTED, AfterSaleState.REFUNDED, AfterSaleState.WITHDRAWN, AfterSaleState.CLOSED})
@@ -29,26 +29,17 @@ async def pieces_of(after_sale_id: UUID) -> dict[UUID, int]:
     return {row.line_id: row.quantity for row in await AfterSaleLine.filter(after_sale_id=after_sale_id)}
 
 
-async def step(row: AfterSale, wanted: AfterSaleState, now: datetime, **columns: Any) -> None:
+async def step(row: AfterSale, wanted: AfterSaleState, now: datetime, **columns: object) -> None:
     """Move the request to another state by compare-and-set; one that ends without a refund lets go of its pieces.
 
     Those of a refund are let go before it is opened, because they are its own from then on.
 
     Raises: AfterSaleStateRefused.
     """
-    assert in_transaction(), "a request moves under its member's lock"
     current = AfterSaleState(row.state)
     rule.admit_step(current, wanted)
-    values = {
-        "state": wanted,
-        "changed_at": now,
-        "due_at": None,
-        "ended_at": now if wanted in ENDED else None,
-        **columns,
-    }
-    moved = await AfterSale.filter(id=row.id, state=current).update(**values)
-    assert moved == 1, "the member's lock keeps the request as it was read"
-    row.update_from_dict(values)
+    ended_at = now if wanted in ENDED else None
+    await turn(row, "state", wanted, **{"changed_at": now, "due_at": None, "ended_at": ended_at, **columns})
     if current in OPEN and wanted in ENDED:
         await let_go(await pieces_of(row.id))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from loyalty import fulfilment as rule
@@ -12,6 +11,7 @@ from loyalty.order_event import OrderEventKind
 from loyalty.points_mall import MallItemKind
 from models.engine import changed, in_transaction, retried, rows, transaction
 from models.order import Order
+from models.turn import turn
 from resolvers import shipping_upload
 from resolvers.deps import Deps
 from resolvers.order_row import note, owned
@@ -42,21 +42,13 @@ async def _has_goods(order: Order) -> bool:
     return bool(found)
 
 
-async def step(order: Order, wanted: FulfilmentState, **columns: Any) -> None:
+async def step(order: Order, wanted: FulfilmentState, **columns: object) -> None:
     """Move the goods to another state by compare-and-set, with the columns that go with it.
 
     Raises: FulfilmentStateRefused.
     """
-    assert in_transaction(), "goods move under their member's lock"
-    current = FulfilmentState(order.fulfilment_state)
-    rule.admit_step(current, wanted)
-    values = {"fulfilment_state": wanted, **columns}
-    sets = ", ".join(f"{name} = ${position}" for position, name in enumerate(values, start=3))
-    moved = await changed(
-        f"UPDATE shop_order SET {sets} WHERE id = $1 AND fulfilment_state = $2", [order.id, current, *values.values()]
-    )
-    assert moved == 1, "the member's lock keeps the order as it was read"
-    order.update_from_dict(values)
+    rule.admit_step(FulfilmentState(order.fulfilment_state), wanted)
+    await turn(order, "fulfilment_state", wanted, **columns)
 
 
 async def pieces(order_id: UUID) -> list[LinePieces]:

@@ -1,14 +1,14 @@
 """What every verb on an order shares: whose it is, its next state, its timeline, its quantities."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from loyalty import order as rule
 from loyalty.order import OrderNotFound, OrderState
-from models.engine import changed, in_transaction, rows
+from models.engine import rows
 from models.ids import new_id
 from models.order import Order, OrderEvent
+from models.turn import turn
 
 
 async def owned(member_id: UUID, order_id: UUID) -> Order:
@@ -19,21 +19,13 @@ async def owned(member_id: UUID, order_id: UUID) -> Order:
     return order
 
 
-async def step(order: Order, wanted: OrderState, **columns: Any) -> None:
+async def step(order: Order, wanted: OrderState, **columns: object) -> None:
     """Move the order to another state by compare-and-set, with the columns that go with it.
 
     Raises: OrderStateRefused.
     """
-    assert in_transaction(), "an order moves under its member's lock"
-    current = OrderState(order.state)
-    rule.admit_step(current, wanted)
-    values = {"state": wanted, **columns}
-    sets = ", ".join(f"{name} = ${position}" for position, name in enumerate(values, start=3))
-    moved = await changed(
-        f"UPDATE shop_order SET {sets} WHERE id = $1 AND state = $2", [order.id, current, *values.values()]
-    )
-    assert moved == 1, "the member's lock keeps the order as it was read"
-    order.update_from_dict(values)
+    rule.admit_step(OrderState(order.state), wanted)
+    await turn(order, "state", wanted, **columns)
 
 
 async def note(order_id: UUID, kind: str, at: datetime, **details: object) -> None:
