@@ -25,6 +25,7 @@ from schema.programme import (
     Note,
     ProgrammeInvalidRefusal,
     ProgrammeVersion,
+    PublicationKey,
     columns,
     definition_of,
     history_page,
@@ -437,7 +438,7 @@ class OperatorMutation:
         self,
         info: Info,
         programme: Annotated[CheckInProgrammeInput, strawberry.argument(description="All the new rules.")],
-        idempotency_key: Annotated[IdempotencyKey, strawberry.argument(description="Of this publication.")],
+        idempotency_key: PublicationKey,
         effective_at: EffectiveAt = None,
         note: Note = "",
     ) -> CheckInProgrammePublishResult:

@@ -1,14 +1,11 @@
 """Coupons at the till 线下核销: the code on the phone, and what the staff do with it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.coupon_till import CouponTillUse as CouponTillUseRow
 from resolvers import coupon as member_verbs
@@ -19,7 +16,7 @@ from schema.coupon_terms import CouponTermsView
 from schema.order_refusal import CouponNotUsableRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import ForMembers, Needs, require_member, require_right
-from schema.programme import ProgrammeInvalidRefusal, in_api_words
+from schema.programme import ProgrammeInvalidRefusal, api_words
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 
@@ -125,14 +122,6 @@ Amount = Annotated[
 ]
 
 
-@contextmanager
-def _named_as_here() -> Iterator[None]:
-    try:
-        yield
-    except ProgrammeInvalid as refusal:
-        raise in_api_words(refusal) from None
-
-
 @strawberry.type
 class ShopMutation:
     """The phone."""
@@ -160,7 +149,7 @@ class OperatorQuery:
         extensions=[Needs(Right.COUPON_VERIFY)],
     )
     async def coupon_till_preview(self, info: Info, code: Code, amount: Amount = None) -> CouponTillPreviewResult:
-        with _named_as_here():
+        with api_words():
             found = await verbs.preview(info.context.deps, code=code, amount_fen=amount)
         return CouponTillPreview(
             coupon_id=found.coupon.id,
@@ -215,7 +204,7 @@ class OperatorMutation:
         ] = "",
         note: Annotated[str, strawberry.argument(description="For the books, at most 200 characters.")] = "",
     ) -> CouponVerifyResult:
-        with _named_as_here():
+        with api_words():
             row = await verbs.verify(
                 info.context.deps,
                 operator_id=require_right(info, Right.COUPON_VERIFY).subject_id,
@@ -240,7 +229,7 @@ class OperatorMutation:
         reason: Annotated[str, strawberry.argument(description="Why, for the audit log; 1 to 200 characters.")],
         idempotency_key: Key,
     ) -> CouponTillReverseResult:
-        with _named_as_here():
+        with api_words():
             row = await verbs.reverse(
                 info.context.deps,
                 operator_id=require_right(info, Right.COUPON_TILL_REVERSE).subject_id,

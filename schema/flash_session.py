@@ -1,7 +1,5 @@
 """Sessions of flash sales 秒杀场次 as those who run the shop keep them, and their rehearsals."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -9,7 +7,6 @@ from uuid import UUID
 import strawberry
 
 from loyalty.flash_sale import MAX_ITEMS, FlashSaleState, RehearsalState
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.flash_sale import FlashItem as FlashItemRow
 from models.flash_sale import FlashRehearsal as FlashRehearsalRow
@@ -23,7 +20,7 @@ from schema.enums import describe
 from schema.order_refusal import OutOfStockRefusal
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
-from schema.programme import ProgrammeInvalidRefusal, in_api_words
+from schema.programme import ProgrammeInvalidRefusal, api_words
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 
@@ -286,14 +283,6 @@ SaleId = Annotated[UUID, strawberry.argument(description="The session.")]
 _PRICES = {f"items[{at}].price_fen": f"items[{at}].price" for at in range(MAX_ITEMS)}
 
 
-@contextmanager
-def _named_as_here() -> Iterator[None]:
-    try:
-        yield
-    except ProgrammeInvalid as refusal:
-        raise in_api_words(refusal, _PRICES) from None
-
-
 def _writer(info: Info) -> UUID:
     return require_right(info, Right.FLASH_WRITE).subject_id
 
@@ -361,7 +350,7 @@ class OperatorMutation:
             claim_minutes=input.claim_minutes,
             items=[item.to_wish() for item in input.items],
         )
-        with _named_as_here():
+        with api_words(_PRICES):
             row = await verbs.create(
                 info.context.deps, operator_id=_writer(info), sale=new, idempotency_key=idempotency_key
             )
@@ -379,7 +368,7 @@ class OperatorMutation:
         idempotency_key: Key,
     ) -> FlashSaleChangeResult:
         """One call."""
-        with _named_as_here():
+        with api_words(_PRICES):
             row = await verbs.change(
                 info.context.deps,
                 operator_id=_writer(info),
@@ -396,7 +385,7 @@ class OperatorMutation:
     )
     async def flash_sale_publish(self, info: Info, id: SaleId, idempotency_key: Key) -> FlashSaleChangeResult:
         """One call."""
-        with _named_as_here():
+        with api_words(_PRICES):
             row = await verbs.publish(
                 info.context.deps, operator_id=_writer(info), sale_id=id, idempotency_key=idempotency_key
             )

@@ -21,6 +21,7 @@ from schema.programme import (
     Note,
     ProgrammeInvalidRefusal,
     ProgrammeVersion,
+    PublicationKey,
     columns,
     definition_of,
     history_page,
@@ -28,7 +29,6 @@ from schema.programme import (
     publish_version,
 )
 from schema.refusal import SimpleRefusal
-from schema.scalars import IdempotencyKey
 
 
 @strawberry.type(description="Some coupons of a template.")
@@ -182,7 +182,7 @@ class OperatorMutation:
         self,
         info: Info,
         pack: Annotated[NewcomerPackInput, strawberry.argument(description="The whole new pack.")],
-        idempotency_key: Annotated[IdempotencyKey, strawberry.argument(description="Of this publication.")],
+        idempotency_key: PublicationKey,
         effective_at: EffectiveAt = None,
         note: Note = "",
     ) -> NewcomerPackPublishResult:

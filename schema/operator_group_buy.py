@@ -1,7 +1,5 @@
 """Group-buys 拼团 as operators keep them: campaigns, and the teams in them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -9,7 +7,6 @@ from uuid import UUID
 import strawberry
 
 from loyalty import group_buy as rule
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.group_buy import GroupBuy as GroupBuyRow
 from models.group_buy import GroupTeam as GroupTeamRow
@@ -21,7 +18,7 @@ from schema.enums import describe
 from schema.group_team import GroupItem
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
-from schema.programme import ProgrammeInvalidRefusal, in_api_words
+from schema.programme import ProgrammeInvalidRefusal, api_words
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 
@@ -284,14 +281,6 @@ _PRICES = {
 }
 
 
-@contextmanager
-def _named_as_here() -> Iterator[None]:
-    try:
-        yield
-    except ProgrammeInvalid as refusal:
-        raise in_api_words(refusal, _PRICES) from None
-
-
 def _writer(info: Info) -> UUID:
     return require_right(info, Right.GROUP_WRITE).subject_id
 
@@ -351,7 +340,7 @@ class OperatorMutation:
         input: Annotated[GroupBuyCreateInput, strawberry.argument(description="The campaign.")],
         idempotency_key: Key,
     ) -> GroupBuyCreateResult:
-        with _named_as_here():
+        with api_words(_PRICES):
             row = await group_campaign.create(
                 info.context.deps,
                 operator_id=_writer(info),
@@ -371,7 +360,7 @@ class OperatorMutation:
         input: Annotated[GroupBuyChangeInput, strawberry.argument(description="What is to change.")],
         idempotency_key: Key,
     ) -> GroupBuyChangeResult:
-        with _named_as_here():
+        with api_words(_PRICES):
             row = await group_campaign.change(
                 info.context.deps,
                 operator_id=_writer(info),
@@ -385,7 +374,7 @@ class OperatorMutation:
         description="Publish a draft: in its window members open teams.", extensions=[Needs(Right.GROUP_WRITE)]
     )
     async def group_buy_publish(self, info: Info, id: GroupBuyId, idempotency_key: Key) -> GroupBuyChangeResult:
-        with _named_as_here():
+        with api_words(_PRICES):
             row = await group_campaign.publish(
                 info.context.deps, operator_id=_writer(info), group_buy_id=id, idempotency_key=idempotency_key
             )

@@ -1,7 +1,5 @@
 """The items of the points mall as operators make, change and count them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -10,7 +8,6 @@ import strawberry
 
 from loyalty import points_mall as rule
 from loyalty.points_mall import MallItemKind, MallItemState
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from models.points_mall import MallItem as MallItemRow
 from models.points_mall import MallItemVersion as MallItemVersionRow
@@ -22,7 +19,7 @@ from schema.enums import describe
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
 from schema.points_mall import ItemId, KindArgument, MallItemFacts, MallTerms, item_facts
-from schema.programme import ProgrammeInvalidRefusal, in_api_words
+from schema.programme import ProgrammeInvalidRefusal, api_words
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen, Points
 from schema.stock import StockMove
@@ -310,16 +307,11 @@ MallStockAdjustResult = Annotated[
 ]
 
 
+_RENAMED = {"cash_fen": "cash"}
+
+
 def _writer(info: Info) -> UUID:
     return require_right(info, Right.MALL_WRITE).subject_id
-
-
-@contextmanager
-def _named_as_here() -> Iterator[None]:
-    try:
-        yield
-    except ProgrammeInvalid as refusal:
-        raise in_api_words(refusal, {"cash_fen": "cash"}) from None
 
 
 @strawberry.type
@@ -390,7 +382,7 @@ class OperatorMutation:
         idempotency_key: Key,
     ) -> MallItemCreateResult:
         """One call."""
-        with _named_as_here():
+        with api_words(_RENAMED):
             row = await verbs.create(
                 info.context.deps, operator_id=_writer(info), item=input.to_new(), idempotency_key=idempotency_key
             )
@@ -411,7 +403,7 @@ class OperatorMutation:
         idempotency_key: Key,
     ) -> MallItemChangeResult:
         """One call."""
-        with _named_as_here():
+        with api_words(_RENAMED):
             row = await verbs.change(
                 info.context.deps,
                 operator_id=_writer(info),

@@ -21,6 +21,7 @@ from schema.programme import (
     Note,
     ProgrammeInvalidRefusal,
     ProgrammeVersion,
+    PublicationKey,
     columns,
     definition_of,
     history_page,
@@ -28,7 +29,7 @@ from schema.programme import (
     publish_version,
 )
 from schema.refusal import SimpleRefusal
-from schema.scalars import Fen, IdempotencyKey, Points
+from schema.scalars import Fen, Points
 
 describe(
     rule.ExpiryPolicy,
@@ -294,7 +295,7 @@ class OperatorMutation:
         self,
         info: Info,
         programme: Annotated[PointsProgrammeInput, strawberry.argument(description="All the new rules.")],
-        idempotency_key: Annotated[IdempotencyKey, strawberry.argument(description="Of this publication.")],
+        idempotency_key: PublicationKey,
         effective_at: EffectiveAt = None,
         note: Note = "",
     ) -> PointsProgrammePublishResult:

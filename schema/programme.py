@@ -1,7 +1,8 @@
 """What the versioned programmes share in the API: a version, its state, and how an input becomes a definition."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import date, datetime
 from enum import Enum, StrEnum
@@ -21,6 +22,7 @@ from schema.enums import describe
 from schema.paging import page
 from schema.permissions import require_right
 from schema.refusal import Refusal, refusal_type
+from schema.scalars import IdempotencyKey
 
 
 class ProgrammeState(StrEnum):
@@ -107,7 +109,7 @@ async def publish_version(
 
     Raises: ProgrammeInvalid in the words of the API (``renamed``: see ``in_api_words``), and what publishing raises.
     """
-    try:
+    with api_words(renamed):
         return await verbs.publish(
             info.context.deps,
             operator_id=require_right(info, right).subject_id,
@@ -117,8 +119,6 @@ async def publish_version(
             note=note,
             idempotency_key=idempotency_key,
         )
-    except ProgrammeInvalid as refusal:
-        raise in_api_words(refusal, renamed) from None
 
 
 @refusal_type(ProgrammeInvalid)
@@ -131,6 +131,7 @@ class ProgrammeInvalidRefusal(Refusal):
     )
 
 
+PublicationKey = Annotated[IdempotencyKey, strawberry.argument(description="Of this publication.")]
 EffectiveAt = Annotated[
     datetime | None,
     strawberry.argument(description="When the version comes into force, not in the past. Now, if it is left out."),
@@ -182,6 +183,15 @@ def in_api_words(refusal: ProgrammeInvalid, renamed: Mapping[str, str] | None = 
     if renamed and field in renamed:
         told["field"] = renamed[field]
     return ProgrammeInvalid(**told)
+
+
+@contextmanager
+def api_words(renamed: Mapping[str, str] | None = None) -> Iterator[None]:
+    """What is refused within is told ``in_api_words``."""
+    try:
+        yield
+    except ProgrammeInvalid as refusal:
+        raise in_api_words(refusal, renamed) from None
 
 
 def _camel(found: re.Match[str]) -> str:

@@ -19,6 +19,7 @@ from schema.programme import (
     Note,
     ProgrammeInvalidRefusal,
     ProgrammeVersion,
+    PublicationKey,
     columns,
     definition_of,
     history_page,
@@ -26,7 +27,7 @@ from schema.programme import (
     publish_version,
 )
 from schema.refusal import SimpleRefusal
-from schema.scalars import Fen, IdempotencyKey, Points
+from schema.scalars import Fen, Points
 
 describe(
     rule.BindingSource,
@@ -295,7 +296,7 @@ class OperatorMutation:
         self,
         info: Info,
         programme: Annotated[ReferralProgrammeInput, strawberry.argument(description="All the new rules.")],
-        idempotency_key: Annotated[IdempotencyKey, strawberry.argument(description="Of this publication.")],
+        idempotency_key: PublicationKey,
         effective_at: EffectiveAt = None,
         note: Note = "",
     ) -> ReferralProgrammePublishResult:

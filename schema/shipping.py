@@ -6,7 +6,6 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from loyalty.shipping import ChargeBy, Rate, ShippingTerms
 from models.shipping import ShippingTemplate as ShippingTemplateRow
@@ -18,7 +17,7 @@ from schema.enums import describe
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
 from schema.product import OperatorProduct
-from schema.programme import ProgrammeInvalidRefusal, definition_of, in_api_words
+from schema.programme import ProgrammeInvalidRefusal, api_words, definition_of
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 
@@ -296,7 +295,7 @@ class OperatorMutation:
         ] = False,
     ) -> ShippingTemplateResult:
         """One call."""
-        try:
+        with api_words(_paths(terms)):
             row = await verbs.create(
                 info.context.deps,
                 operator_id=_writer(info),
@@ -306,8 +305,6 @@ class OperatorMutation:
                 is_default=is_default,
                 idempotency_key=idempotency_key,
             )
-        except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal, _paths(terms)) from None
         return ShippingTemplateKept(template=ShippingTemplate.from_row(row))
 
     @strawberry.mutation(
@@ -334,7 +331,7 @@ class OperatorMutation:
             changes["title"] = title
         if terms is not None:
             changes["terms"] = _definition(terms)
-        try:
+        with api_words(_paths(terms) if terms else None):
             row = await verbs.change(
                 info.context.deps,
                 operator_id=_writer(info),
@@ -342,8 +339,6 @@ class OperatorMutation:
                 changes=changes,
                 idempotency_key=idempotency_key,
             )
-        except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal, _paths(terms) if terms else None) from None
         return ShippingTemplateKept(template=ShippingTemplate.from_row(row))
 
     @strawberry.mutation(

@@ -22,6 +22,7 @@ from schema.programme import (
     Note,
     ProgrammeInvalidRefusal,
     ProgrammeVersion,
+    PublicationKey,
     columns,
     definition_of,
     history_page,
@@ -29,7 +30,7 @@ from schema.programme import (
     publish_version,
 )
 from schema.refusal import SimpleRefusal
-from schema.scalars import Fen, IdempotencyKey, Points
+from schema.scalars import Fen, Points
 from schema.tier_benefit import AnyBenefit, TierBenefitInput, benefit_definition, benefit_of, benefit_paths
 
 describe(
@@ -436,7 +437,7 @@ class OperatorMutation:
         self,
         info: Info,
         table: Annotated[TierTableInput, strawberry.argument(description="The whole new table.")],
-        idempotency_key: Annotated[IdempotencyKey, strawberry.argument(description="Of this publication.")],
+        idempotency_key: PublicationKey,
         effective_at: EffectiveAt = None,
         note: Note = "",
     ) -> TierTablePublishResult:

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.programme import ProgrammeInvalid
 from loyalty.rights import Right
 from resolvers import member as members
 from resolvers import tier_preview as verbs
@@ -14,7 +13,7 @@ from schema.context import Info
 from schema.errors import BadInput
 from schema.member import Member
 from schema.permissions import Needs
-from schema.programme import ProgrammeInvalidRefusal, in_api_words
+from schema.programme import ProgrammeInvalidRefusal, api_words
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen, Points
 from schema.tier import TierTableInput, benefit_paths_of, table_definition
@@ -155,8 +154,6 @@ class OperatorQuery:
                 zh=f"days 须在 1 到 {verbs.MOST_DAYS} 之间", en=f"days must be between 1 and {verbs.MOST_DAYS}."
             )
         definition = table_definition(table)
-        try:
+        with api_words(benefit_paths_of(table)):
             found = await verbs.preview(info.context.deps, definition=definition, days=days)
-        except ProgrammeInvalid as refusal:
-            raise in_api_words(refusal, benefit_paths_of(table)) from None
         return TierPreview.from_preview(found)
