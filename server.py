@@ -4,12 +4,10 @@ import asyncio
 import gc
 import multiprocessing
 import os
-import shutil
 import signal
-import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from multiprocessing.connection import wait
@@ -21,13 +19,11 @@ import httpx
 import orjson
 import structlog
 import typer
-import uvicorn
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from uvicorn.supervisors import Multiprocess
 
 import processes
 import settings as configuration
@@ -59,6 +55,7 @@ from schema.http import graphql_routes
 from schema.operator import operator_endpoint
 from schema.rates import Rates, budget
 from schema.shop import shop_endpoint
+from serving import listen
 from settings import Settings
 from wechat.login import LoginClient
 from wechat.mini import MiniProgramHost
@@ -68,10 +65,6 @@ from wechat.shipping import ShippingClient
 from wechat.token import TokenProvider
 
 POOL_WATCH_S = 5.0
-WORKERS_WITHIN_S = 120.0
-WORKER_ANSWERS_WITHIN_S = 30
-"""A worker that answers no health check in this time is replaced. uvicorn's 5 s are less than an import on a machine
-that is busy, and its workers would be killed again and again before they ever serve."""
 REQUEST_BODY_BYTES = 1024 * 1024
 PAY_NOTICES = "/hooks/wechat/pay"
 MEMBER_AUDIENCE = "member"
@@ -382,73 +375,6 @@ async def _ready_to_try(settings: Settings, *, sandbox: bool) -> str | None:
         await fill(deps)
         await renew(deps)
         return await visitor.settle_in(deps, platform_url=settings.wechat_api_base_url) if sandbox else None
-
-
-# --- serving ------------------------------------------------------------------------------------------------------
-
-
-class _Announcing(uvicorn.Server):
-    """Says that it is there once it listens."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            await asyncio.to_thread(self._announce)
-
-
-class _Workers(Multiprocess):
-    """Waits for its first processes and says when they are there."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
-        super().__init__(config, sockets)
-        self._announce = announce
-
-    def init_processes(self) -> None:
-        super().init_processes()
-        if all(one.wait_until_ready(WORKERS_WITHIN_S, self.should_exit) for one in self.processes):
-            self._announce()
-
-
-def listen(settings: Settings, listener: socket.socket, *, workers: int, announce: Callable[[], None]) -> None:
-    """Serve until told to stop; then requests under way have ``shutdown_grace_s`` to end."""
-    config = uvicorn.Config(
-        "server:application",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
-        timeout_worker_healthcheck=WORKER_ANSWERS_WITHIN_S,
-    )
-    if workers == 1:
-        server = _Announcing(config, announce)
-        try:
-            server.run(sockets=[listener])
-        except (KeyboardInterrupt, SystemExit):
-            # uvicorn has shut down in order and then raises the signal that asked for it once more.
-            if not server.started:
-                raise
-        if not server.started:
-            raise surroundings.StartRefused("The server did not start; the log above says why.")
-        return
-    folder = settings.data_dir / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    _Workers(config, [listener], announce).run()
 
 
 # --- the command line ---------------------------------------------------------------------------------------------
