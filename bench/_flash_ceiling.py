@@ -1,3 +1,107 @@
+"""The database's own ceiling for purchases of one flash item: pgbench with what a purchase reads and writes.
+
+The rows written are copies of those of a purchase that was made, with ids, members and keys of their own.
+"""
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
 from uuid import UUID
-def orders_per_s(url: str, item_id: UUID, *, together: int) -> float:
-    return 1.0
+
+from bench.store import MEMBER_ID
+from models import postgres
+from models.engine import rows
+from resolvers.flash_hold import HAD, TAKE
+
+CLIENTS = 10
+"""As many as a server process has connections."""
+
+NEW_ID = "md5('{} ' || :a || ' ' || n)::uuid"
+ORDER_ID = NEW_ID.format("order")
+MEMBER = MEMBER_ID.format("(:m + n)")
+OWN = {
+    "shop_order": {"id": ORDER_ID, "number": "lpad((:a * 100 + n)::text, 24, '0')", "member_id": MEMBER},
+    "order_line": {"id": NEW_ID.format("line"), "order_id": ORDER_ID},
+    "order_event": {"id": NEW_ID.format("event"), "order_id": ORDER_ID},
+    "flash_ticket": {
+        "id": NEW_ID.format("ticket"),
+        "order_id": ORDER_ID,
+        "member_id": MEMBER,
+        "reservation": "'bench ' || :a || ' ' || n",
+    },
+    "idempotency_record": {"id": NEW_ID.format("key"), "subject_id": MEMBER, "key": "'bench-' || :a || '-' || n"},
+}
+PATTERNS = {
+    "shop_order": "id = '{order_id}'",
+    "order_line": "order_id = '{order_id}'",
+    "order_event": "order_id = '{order_id}'",
+    "flash_ticket": "order_id = '{order_id}'",
+    "idempotency_record": "result->>'order_id' = '{order_id}'",
+}
+READS = (
+    "SELECT id FROM member WHERE id = ANY({members}) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+    "SELECT fingerprint FROM idempotency_record WHERE subject_id = ANY({members}) AND key = 'bench-' || :a",
+    "SELECT item.*, sku.price_fen FROM flash_item item JOIN flash_sale sale ON sale.id = item.sale_id "
+    "JOIN sku ON sku.id = item.sku_id JOIN product ON product.id = sku.product_id WHERE item.id = '{item_id}'",
+    "SELECT DISTINCT ON (kind) kind, definition FROM programme_version WHERE kind = 'tier' "
+    "ORDER BY kind, effective_at DESC",
+    "SELECT DISTINCT ON (kind) kind, definition FROM programme_version WHERE kind = 'points' "
+    "ORDER BY kind, effective_at DESC",
+    "SELECT growth_value, tier_code FROM membership WHERE member_id = ANY({members})",
+    "SELECT id, birthday FROM member WHERE id = ANY({members})",
+)
+
+
+async def script_of(item_id: UUID, *, together: int, members: tuple[int, int]) -> str:
+    """What pgbench is to do: one transaction of so many orders of this item, by members of these numbers."""
+    made = await rows("SELECT order_id FROM flash_ticket WHERE item_id = $1 ORDER BY id DESC LIMIT 1", [item_id])
+    order_id = made[0]["order_id"]
+    first, last = members
+    item = f"'{item_id}'::uuid"
+    several = f"ARRAY(SELECT {MEMBER} FROM generate_series(0, {together - 1}) n)"
+    lines = [
+        "\\set a random(1, 1000000000000)",
+        f"\\set m random({first}, {last - together})",
+        "BEGIN;",
+        *(f"{read.format(members=several, item_id=item_id)};" for read in READS),
+        f"{_bound(HAD, item, several)};",
+    ]
+    for table, own in OWN.items():
+        columns = await rows(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND is_generated = 'NEVER' "
+            "ORDER BY ordinal_position",
+            [table],
+        )
+        names = [row["column_name"] for row in columns]
+        values = ", ".join(own.get(name, f'pattern."{name}"') for name in names)
+        pattern = PATTERNS[table].format(order_id=order_id)
+        lines.append(
+            f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM (SELECT * FROM {table} WHERE {pattern} "
+            f"LIMIT 1) pattern, generate_series(0, {together - 1}) n;"
+        )
+    lines += [f"{_bound(TAKE, item, str(together))};", "COMMIT;"]
+    return "\n".join(" ".join(line.split()) for line in lines) + "\n"
+
+
+def _bound(sql: str, first: str, second: str) -> str:
+    return sql.replace("$1", first).replace("$2", second)
+
+
+def orders_per_s(url: str, script: str, *, together: int, seconds: float) -> float | None:
+    """Orders a second; None when this PostgreSQL came without pgbench."""
+    program = postgres.find_binaries().folder / "pgbench"
+    if not program.exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "purchase.sql"
+        file.write_text(script)
+        shown = subprocess.run(
+            [program, "-n", "-c", str(CLIENTS), "-T", str(max(1, round(seconds))), "-f", file, url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = re.search(r"tps = ([\d.]+)", shown.stdout)
+    assert found is not None, shown.stderr[-2000:]
+    return float(found.group(1)) * together
