@@ -19,6 +19,7 @@ from resolvers import (
     notice,
     order,
     order_hold_watch,
+    order_quote,
     payment,
     points_expiry,
     reconciliation,
@@ -73,6 +74,10 @@ async def _expire(deps: Deps, member_id: UUID) -> None:
 
 async def _expire_coupons(deps: Deps, member_id: UUID) -> None:
     await coupon_expiry.expire(deps, member_id=member_id)
+
+
+async def _expire_quote(deps: Deps, member_id: UUID) -> None:
+    await order_quote.expire(deps, member_id=member_id)
 
 
 async def _give_pack(deps: Deps, member_id: UUID) -> None:
@@ -146,6 +151,7 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="apply_notices", every_s=5, due=notice.claim_due, do=_notice, leases=True),
     Sweep(name="expire_points", every_s=60, due=points_expiry.ended, do=_expire),
     Sweep(name="expire_coupons", every_s=60, due=coupon_expiry.ended, do=_expire_coupons),
+    Sweep(name="expire_quotes", every_s=60, due=order_quote.ended, do=_expire_quote),
     Sweep(name="give_newcomer_packs", every_s=2, due=newcomer_pack.due, do=_give_pack),
     Sweep(name="return_coupon_gifts", every_s=5, due=coupon_gift.ended, do=_return_gift),
     Sweep(name="advance_coupon_grants", every_s=2, due=coupon_grant.claim_due, do=_advance_grant, leases=True),

@@ -59,7 +59,7 @@ async def keep(
         before = await replayed(member_id, key=key, operation=operation, content=content)
         if before is not None:
             return await OrderQuote.get(id=UUID(before["quote_id"]))
-        await _give_up_earlier(member_id, now)
+        await _give_up(member_id, now, "TRUE")
         basket = await read_basket(member_id, lines, now, zone=deps.zone)
         going = await order_delivery.read(deps, basket, delivery, now)
         priced = await price_basket(basket, coupons, points_wanted, now, ship=going.ship)
@@ -88,13 +88,30 @@ async def keep(
         return kept
 
 
-async def _give_up_earlier(member_id: UUID, now: datetime) -> None:
+async def _give_up(member_id: UUID, now: datetime, which: str) -> None:
     gone = await rows(
         "UPDATE order_quote SET state = CASE WHEN expires_at <= $2 THEN 'expired' ELSE 'released' END, "
-        "resolved_at = $2 WHERE member_id = $1 AND state = 'pending' RETURNING id",
+        f"resolved_at = $2 WHERE member_id = $1 AND state = 'pending' AND {which} RETURNING id",
         [member_id, now],
     )
     await promotion_hold.release_quotes([row["id"] for row in gone], now)
+
+
+async def ended(deps: Deps, limit: int) -> list[UUID]:
+    """Members with a kept quote that is over and still stands as if it held something."""
+    found = await rows(
+        "SELECT member_id FROM order_quote WHERE state = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
+        [deps.clock.now(), limit],
+    )
+    return [row["member_id"] for row in found]
+
+
+@retried
+async def expire(deps: Deps, *, member_id: UUID) -> None:
+    """Note that a kept quote is over, so that quotas tell what is held. Nothing waits for it. Harmless to repeat."""
+    now = deps.clock.now()
+    async with transaction(member_id):
+        await _give_up(member_id, now, "expires_at <= $2")
 
 
 async def kept_for(member_id: UUID, quote_id: UUID, *, content: Mapping[str, Any], now: datetime) -> OrderQuote:

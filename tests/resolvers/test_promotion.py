@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from jobs.sweeps import SWEEPS
 from loyalty.idempotency import KeyReused
 from loyalty.order import CloseReason, OrderLine, OrderState, OutOfStock
 from loyalty.order_quote import QuoteDiffers, QuoteNotFound
@@ -233,6 +234,22 @@ async def test_a_kept_price_ends_by_the_clock_alone(deps: Deps, clock: SetClock)
     assert (one.payable_fen, await used(tenth)) == (9_000, (1, 1_000))
     states = await rows("SELECT state FROM promotion_hold WHERE quote_id = $1", [kept.id])
     assert [row["state"] for row in states] == ["expired"]
+
+
+async def test_quotas_are_told_when_a_kept_price_is_over(deps: Deps, clock: SetClock) -> None:
+    ending, longer = await make_member(deps), await make_member(deps)
+    sku_id = await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=2)
+    over = await keep(deps, ending.id, sku_id)
+    clock.advance(timedelta(minutes=5))
+    stays = await keep(deps, longer.id, sku_id)
+    clock.advance(timedelta(minutes=5))
+    assert await used(tenth) == (2, 2_000)
+    expire = next(one for one in SWEEPS if one.name == "expire_quotes")
+    assert await expire.round(deps) >= 1
+    assert await used(tenth) == (1, 1_000)
+    assert [(await OrderQuote.get(id=one.id)).state for one in (over, stays)] == ["expired", "pending"]
+    assert await expire.round(deps) == 0
 
 
 async def test_a_kept_price_is_for_what_it_was_asked_for_and_for_its_member(deps: Deps) -> None:
