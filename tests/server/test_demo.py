@@ -32,3 +32,4 @@ def test_the_story_is_played_in_a_store_started_for_it_and_in_a_running_one(data
         assert program.ready()
         assert "Traceback" not in program.text()
         assert '"outcome":"bug"' not in program.text()
+        assert "the demo goes without" not in program.text(), "a sale is open, and a team can be joined"
