@@ -172,6 +172,38 @@ async def test_five_who_join_for_the_last_seat_fill_the_team_and_four_go_where_t
     await assert_the_books_are_right()
 
 
+async def test_another_team_that_is_busy_is_waited_for_and_not_passed_over(
+    deps: Deps, shop: Door, wechat: SandboxControl
+) -> None:
+    sale = await teams.campaign(deps, sizes=(2,))
+    leaders = await crowd(deps, shop, wechat, 2)
+    full, other = [await opened(each, wechat, sale, size=2) for each in leaders]
+    await teams.joined(deps, wechat, sale, full)
+    (late,) = await crowd(deps, shop, wechat, 1)
+    is_busy, is_free = asyncio.Event(), asyncio.Event()
+
+    async def keeps_busy() -> None:
+        async with transaction():
+            await group_seat.locked(other.id)
+            is_busy.set()
+            await is_free.wait()
+
+    keeping = asyncio.create_task(keeps_busy())
+    await is_busy.wait()
+    joining = asyncio.create_task(joins(late, sale, full, Fallback.OTHER_TEAM))
+    async with asyncio.timeout(20):
+        while not await rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not joining.done()
+    # Who waits for one team has no other locked.
+    async with transaction():
+        await rows("SET LOCAL lock_timeout = '5s'")
+        await group_seat.locked(full.id)
+    is_free.set()
+    await keeping
+    assert (await joining)["seat"]["team"]["token"] == other.token
+    await assert_the_books_are_right()
+
+
 async def held_back(deps: Deps, wechat: SandboxControl, who: Buyer, order_id: str) -> str:
     """A payment that is open at WeChat although its order was closed: the network held its request back."""
     await wechat.fault("prepay", "reset", times=2)

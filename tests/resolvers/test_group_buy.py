@@ -48,6 +48,12 @@ from tests.store_server import reachable
 
 
 @pytest_asyncio.fixture(loop_scope="session")
+async def store_url(own_store_url: str) -> str:
+    """A store of its own: everything that is due is done here."""
+    return own_store_url
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def deps(deps: Deps) -> AsyncIterator[Deps]:
     """A store that WeChat can reach."""
     async with reachable(deps) as reached:
@@ -262,6 +268,30 @@ async def test_money_that_comes_after_the_last_seat_is_gone_does_as_its_member_w
             new = await teams.team_of(late)
             assert (new.state, new.leader_id, new.joined_count) == (TeamState.OPEN, late.member_id, 1)
     assert (await GroupTeam.get(id=team.id)).joined_count == 2
+
+
+async def test_a_closed_campaign_takes_no_new_team_but_for_a_leader_who_is_paying(
+    deps: Deps, wechat: SandboxControl
+) -> None:
+    sale = await teams.campaign(deps, sizes=(2,))
+    team = await teams.open_team(deps, wechat, sale, size=2)
+    late = await teams.open_order(deps, sale, await teams.payer(deps, wechat), size=2)
+    number = await closed_while_paying(deps, wechat, late)
+    paying = await teams.open_order(deps, sale, await teams.payer(deps, wechat), size=2)
+    boss = await make_operator(deps)
+    await group_campaign.close(deps, operator_id=boss.id, group_buy_id=sale.id, idempotency_key=new_secret(12))
+    await wechat.pay(number)
+    await wechat.settle()
+    assert await state(late) == OrderState.CLOSED
+    assert [row["cause"] for row in await rows("SELECT cause FROM refund WHERE order_id = $1", [late.id])] == [
+        "late_payment"
+    ]
+    await teams.pay(deps, wechat, paying)
+    assert (await teams.team_of(paying)).state == TeamState.OPEN
+    with pytest.raises(GroupNotOffered):
+        await teams.open_order(deps, sale, await teams.payer(deps, wechat), size=2)
+    await teams.joined(deps, wechat, sale, team)
+    assert (await GroupTeam.get(id=team.id)).state == TeamState.COMPLETE
 
 
 @pytest.mark.parametrize("fallback", [Fallback.NEW_TEAM, Fallback.OTHER_TEAM])
