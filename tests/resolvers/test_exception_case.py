@@ -33,6 +33,12 @@ from tests.store_server import reachable
 Tokens = Callable[..., Awaitable[Bearer]]
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def store_url(own_store_url: str) -> str:
+    """A store of its own: the inbox is looked at as a whole."""
+    return own_store_url
+
+
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def books_hold(deps: Deps) -> AsyncIterator[None]:
     """Every invariant, after every test."""

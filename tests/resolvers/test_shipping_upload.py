@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest_asyncio
+
 from jobs.sweep import Sweep
 from jobs.sweeps import SWEEPS
 from loyalty.address import Contact, Region
@@ -31,6 +33,12 @@ mutation ($id: ID!) {
 }
 """
 UPLOAD = "query ($id: ID!) { done: shippingUpload(orderId: $id) { state tries lastError dueAt doneAt } }"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def store_url(own_store_url: str) -> str:
+    """A store of its own: everything that is due is done here."""
+    return own_store_url
 
 
 def the_sweep() -> Sweep:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 
 from jobs.worker import run_due
 from loyalty.fulfilment import RECEIVE_AFTER
@@ -65,6 +66,12 @@ query ($first: Int!, $after: String) {
   }
 }
 """
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def store_url(own_store_url: str) -> str:
+    """A store of its own: everything that is due is done here."""
+    return own_store_url
 
 
 async def confirm(deps: Deps, shop: Door, order: Order) -> dict[str, Any]:
