@@ -14,12 +14,11 @@ from loyalty.check_in import (
     CheckInProgramme,
     CheckInReward,
     DayMark,
-    MakeUpOutcome,
     RewardKind,
     in_cycle,
-    make_up,
     month_calendar,
 )
+from loyalty.check_in_make_up import MakeUpOutcome, make_up
 from loyalty.shop_time import business_day, month_start, next_month
 from models.check_in import CheckIn
 from models.engine import changed, retried, rows, transaction

@@ -12,7 +12,8 @@ from loyalty.order import CloseReason, OrderState
 from loyalty.payment import RefundCause, RefundState, admit_refund_reason
 from loyalty.reconciliation import MoneyMove
 from loyalty.shipping_upload import ShippingUploadNotFailed
-from loyalty.tier import TierNotFound, TierTrialRefused
+from loyalty.tier import TierNotFound
+from loyalty.tier_overlay import TierTrialRefused
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
 from models.payment import ExceptionCase, Payment, PaymentAttempt, Refund

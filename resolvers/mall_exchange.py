@@ -5,12 +5,13 @@ from datetime import datetime, timedelta, tzinfo
 from uuid import UUID
 
 from loyalty import points_mall as rule
-from loyalty import tier as tier_rule
+from loyalty import tier_overlay as overlay_rule
 from loyalty.catalogue import StockKind
 from loyalty.coupon import CouponNotOffered, CouponsGone
 from loyalty.order import OrderKind, OutOfStock
 from loyalty.points_mall import MallItem, MallItemKind
-from loyalty.tier import TierNotFound, TierTrialRefused
+from loyalty.tier import TierNotFound
+from loyalty.tier_overlay import TierTrialRefused
 from models.asyncpg_backend import Conflict
 from models.engine import in_transaction, rows
 from models.ids import new_id
@@ -88,7 +89,7 @@ async def admit_delivery(member_id: UUID, terms: MallItem, now: datetime) -> Non
     code, days = _trial(terms)
     table = (await tier_table(now)).rules
     standing = (await standings_at([member_id], table, now))[member_id]
-    tier_rule.admit_trial(
+    overlay_rule.admit_trial(
         table,
         own_code=standing.progress.current.code,
         trial_code=code,

@@ -13,7 +13,8 @@ from loyalty.order import OrderKind, OrderState, OutOfStock, PurchaseLimitReache
 from loyalty.points import EntryKind, PointsProgramme, PointsShort
 from loyalty.points_mall import MallLimitReached
 from loyalty.promotion import PromotionGone
-from loyalty.tier import GrowthEntryKind, TierNotFound, TierTable, TierTrialRefused, growth_for
+from loyalty.tier import GrowthEntryKind, TierNotFound, TierTable, growth_for
+from loyalty.tier_overlay import TierTrialRefused
 from models.engine import savepoint
 from models.order import Order
 from resolvers import fulfilment, order_hold, points

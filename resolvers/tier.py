@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from loyalty.tier import Progress, TierLevel, TierOverlay, TierTable, after_publish, effective, progress
+from loyalty.tier import Progress, TierLevel, TierTable, after_publish, progress
 from loyalty.tier_benefit import Benefit
+from loyalty.tier_overlay import TierOverlay, effective
 from models.engine import retried, rows, transaction
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.tier import GrowthEntry, Membership, TierChange

@@ -11,9 +11,10 @@ from uuid import UUID
 
 import orjson
 
-from loyalty import tier as rule
+from loyalty import tier_overlay as rule
 from loyalty.member import MemberNotFound
-from loyalty.tier import TierChangeReason, TierLevel, TierTable, after_publish, effective
+from loyalty.tier import TierChangeReason, TierLevel, TierTable, after_publish
+from loyalty.tier_overlay import effective
 from models import tier as rows_
 from models.engine import changed, in_transaction, retried, rows, transaction
 from models.ids import new_id

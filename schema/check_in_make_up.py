@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from loyalty import check_in as rule
+from loyalty import check_in_make_up as rule
 from resolvers.check_in_calendar import make_up_day
 from schema.check_in import AlreadyCheckedInRefusal, CheckIn
 from schema.context import Info

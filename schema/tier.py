@@ -7,6 +7,7 @@ from uuid import UUID
 import strawberry
 
 from loyalty import tier as rule
+from loyalty import tier_overlay as overlay_rule
 from loyalty.rights import Right
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from models.tier import GrowthEntry as GrowthEntryRow
@@ -160,7 +161,7 @@ class RunningTierOverlay:
     )
 
     @classmethod
-    def from_rule(cls, overlay: rule.TierOverlay) -> "RunningTierOverlay":
+    def from_rule(cls, overlay: overlay_rule.TierOverlay) -> "RunningTierOverlay":
         """An overlay as the rule knows it."""
         return cls(tier_code=overlay.code, manual=overlay.manual, starts_at=overlay.starts_at, ends_at=overlay.ends_at)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 
 from loyalty.rights import Right
-from loyalty.tier import MAX_TRIAL_DAYS
+from loyalty.tier_overlay import MAX_TRIAL_DAYS
 from models.tier import TierOverlay as TierOverlayRow
 from resolvers import tier_overlay as verbs
 from schema.arguments import Key

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty import check_in
+from loyalty import check_in, check_in_make_up
 from loyalty.check_in import CheckInOutcome, CheckInProgramme, CheckInReward, DayMark, LastCheckIn, RewardKind
 from loyalty.programme import ProgrammeInvalid
 from loyalty.shop_time import business_day
@@ -59,10 +59,10 @@ def repair(
     *,
     programme: CheckInProgramme = REPAIRABLE,
     today: date = TODAY,
-    earlier: Sequence[check_in.MakeUpOutcome] = (),
-) -> check_in.MakeUpOutcome:
+    earlier: Sequence[check_in_make_up.MakeUpOutcome] = (),
+) -> check_in_make_up.MakeUpOutcome:
     made_up = {one.day: [reward for reward in one.rewards if reward.kind is RewardKind.STREAK] for one in earlier}
-    return check_in.make_up(
+    return check_in_make_up.make_up(
         programme,
         day=day,
         today=today,
@@ -302,11 +302,11 @@ def test_a_cycle_runs_for_its_days_and_no_longer() -> None:
     ("day", "made_up_count", "refusal"),
     [
         (TODAY - 10 * A_DAY, 0, None),
-        (TODAY - 11 * A_DAY, 0, check_in.MakeUpOutOfWindow),
+        (TODAY - 11 * A_DAY, 0, check_in_make_up.MakeUpOutOfWindow),
         (TODAY - A_DAY, 2, None),
-        (TODAY - A_DAY, 3, check_in.MakeUpLimitReached),
-        (TODAY, 0, check_in.MakeUpOutOfWindow),
-        (TODAY + A_DAY, 0, check_in.MakeUpOutOfWindow),
+        (TODAY - A_DAY, 3, check_in_make_up.MakeUpLimitReached),
+        (TODAY, 0, check_in_make_up.MakeUpOutOfWindow),
+        (TODAY + A_DAY, 0, check_in_make_up.MakeUpOutOfWindow),
         (TODAY - 2 * A_DAY, 0, check_in.AlreadyCheckedIn),
         (TODAY - 2 * A_DAY, 3, check_in.AlreadyCheckedIn),
     ],
@@ -314,8 +314,8 @@ def test_a_cycle_runs_for_its_days_and_no_longer() -> None:
 def test_a_make_up_keeps_its_window_and_its_limit(
     day: date, made_up_count: int, refusal: type[Exception] | None
 ) -> None:
-    def make_up() -> check_in.MakeUpOutcome:
-        return check_in.make_up(
+    def make_up() -> check_in_make_up.MakeUpOutcome:
+        return check_in_make_up.make_up(
             REPAIRABLE,
             day=day,
             today=TODAY,
@@ -336,8 +336,8 @@ def test_a_make_up_keeps_its_window_and_its_limit(
 
 
 def test_a_day_before_joining_cannot_be_made_up() -> None:
-    with pytest.raises(check_in.MakeUpOutOfWindow) as refused:
-        check_in.make_up(
+    with pytest.raises(check_in_make_up.MakeUpOutOfWindow) as refused:
+        check_in_make_up.make_up(
             REPAIRABLE,
             day=TODAY - 3 * A_DAY,
             today=TODAY,
@@ -353,13 +353,13 @@ def test_a_day_before_joining_cannot_be_made_up() -> None:
 
 
 def test_a_programme_without_make_up_offers_none() -> None:
-    with pytest.raises(check_in.MakeUpNotOffered):
+    with pytest.raises(check_in_make_up.MakeUpNotOffered):
         repair(TODAY - A_DAY, [], programme=THREE_WEEKS)
 
 
 def test_a_protected_day_that_is_made_up_counts_once() -> None:
     days = [TODAY - 5 * A_DAY, TODAY - 4 * A_DAY, TODAY - 2 * A_DAY, TODAY - A_DAY]
-    repaired = check_in.make_up(
+    repaired = check_in_make_up.make_up(
         REPAIRABLE,
         day=TODAY - 3 * A_DAY,
         today=TODAY,

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty import tier, tier_benefit
+from loyalty import tier, tier_benefit, tier_overlay
 from loyalty.programme import ProgrammeInvalid
-from loyalty.tier import DowngradeMode, TierOverlay, TierTable
+from loyalty.tier import DowngradeMode, TierTable
 from loyalty.tier_benefit import BenefitKind
+from loyalty.tier_overlay import TierOverlay
 from tests.loyalty.worked_examples import number, worked
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -94,7 +95,8 @@ def test_overlays_are_as_the_page_says() -> None:
             for column in ("trial", "manual")
             if row[column] != "-"
         ]
-        assert tier.effective(table(), own_code=row["own"], overlays=overlays, now=NOW).code == row["applies"], row
+        applies = tier_overlay.effective(table(), own_code=row["own"], overlays=overlays, now=NOW)
+        assert applies.code == row["applies"], row
 
 
 def test_benefits_do_what_the_page_says() -> None:
@@ -233,15 +235,15 @@ def test_an_overlay_applies_from_its_start_to_before_its_end() -> None:
     trial = TierOverlay(code="gold", starts_at=NOW, ends_at=NOW + A_DAY)
     a_tick = timedelta(microseconds=1)
     for at, code in ((NOW - a_tick, "basic"), (NOW, "gold"), (NOW + A_DAY - a_tick, "gold"), (NOW + A_DAY, "basic")):
-        assert tier.effective(table(), own_code="basic", overlays=[trial], now=at).code == code
+        assert tier_overlay.effective(table(), own_code="basic", overlays=[trial], now=at).code == code
 
 
 def test_the_latest_manual_tier_applies() -> None:
     first = TierOverlay(code="black", starts_at=NOW - 2 * A_DAY, manual=True)
     latest = TierOverlay(code="silver", starts_at=NOW - A_DAY, manual=True)
-    assert tier.effective(table(), own_code="gold", overlays=[latest, first], now=NOW).code == "silver"
+    assert tier_overlay.effective(table(), own_code="gold", overlays=[latest, first], now=NOW).code == "silver"
     later = TierOverlay(code="black", starts_at=NOW, manual=True)
-    assert tier.effective(table(), own_code="gold", overlays=[later, latest], now=NOW).code == "black"
+    assert tier_overlay.effective(table(), own_code="gold", overlays=[later, latest], now=NOW).code == "black"
 
 
 @pytest.mark.parametrize(
@@ -250,20 +252,20 @@ def test_the_latest_manual_tier_applies() -> None:
 )
 def test_a_trial_is_of_a_higher_tier_and_ends_within_a_year(code: str, days: int, fine: bool) -> None:
     def admit() -> None:
-        tier.admit_trial(table(), own_code="silver", trial_code=code, starts_at=NOW, ends_at=NOW + days * A_DAY)
+        tier_overlay.admit_trial(table(), own_code="silver", trial_code=code, starts_at=NOW, ends_at=NOW + days * A_DAY)
 
     if fine:
         admit()
     else:
-        with pytest.raises(tier.TierTrialRefused):
+        with pytest.raises(tier_overlay.TierTrialRefused):
             admit()
 
 
 def test_a_tier_that_does_not_exist_cannot_be_tried_or_set() -> None:
     with pytest.raises(tier.TierNotFound):
-        tier.admit_trial(table(), own_code="basic", trial_code="none", starts_at=NOW, ends_at=NOW + A_DAY)
+        tier_overlay.admit_trial(table(), own_code="basic", trial_code="none", starts_at=NOW, ends_at=NOW + A_DAY)
     with pytest.raises(tier.TierNotFound):
-        tier.admit_override(table(), tier_code="none", reason="because", now=NOW)
+        tier_overlay.admit_override(table(), tier_code="none", reason="because", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -278,10 +280,10 @@ def test_a_tier_that_does_not_exist_cannot_be_tried_or_set() -> None:
 )
 def test_a_manual_tier_needs_a_reason_and_an_end_ahead(reason: str, ends_at: datetime | None, fine: bool) -> None:
     if fine:
-        tier.admit_override(table(), tier_code="gold", reason=reason, now=NOW, ends_at=ends_at)
+        tier_overlay.admit_override(table(), tier_code="gold", reason=reason, now=NOW, ends_at=ends_at)
     else:
-        with pytest.raises(tier.TierOverrideInvalid):
-            tier.admit_override(table(), tier_code="gold", reason=reason, now=NOW, ends_at=ends_at)
+        with pytest.raises(tier_overlay.TierOverrideInvalid):
+            tier_overlay.admit_override(table(), tier_code="gold", reason=reason, now=NOW, ends_at=ends_at)
 
 
 # The definition

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.check_in import AlreadyCheckedIn, MakeUpLimitReached
+from loyalty.check_in import AlreadyCheckedIn
+from loyalty.check_in_make_up import MakeUpLimitReached
 from loyalty.points import PointsShort
 from loyalty.refusal import Refusal
 from models.check_in import CheckIn

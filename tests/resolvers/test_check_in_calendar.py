@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_asyncio
 
-from loyalty.check_in import AlreadyCheckedIn, DayMark, MakeUpLimitReached, MakeUpNotOffered, MakeUpOutOfWindow
+from loyalty.check_in import AlreadyCheckedIn, DayMark
+from loyalty.check_in_make_up import MakeUpLimitReached, MakeUpNotOffered, MakeUpOutOfWindow
 from loyalty.idempotency import KeyReused
 from loyalty.points import EntryKind, PointsShort
 from models.check_in import CheckIn, ProtectedDay

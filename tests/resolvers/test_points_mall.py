@@ -26,7 +26,8 @@ from loyalty.points_mall import (
 )
 from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
-from loyalty.tier import GrowthEntryKind, TierLevel, TierTable, TierTrialRefused
+from loyalty.tier import GrowthEntryKind, TierLevel, TierTable
+from loyalty.tier_overlay import TierTrialRefused
 from models.asyncpg_backend import Conflict
 from models.coupon import Coupon
 from models.engine import rows, transaction

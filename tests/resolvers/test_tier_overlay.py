@@ -12,7 +12,8 @@ from tortoise.exceptions import IntegrityError
 from jobs.sweeps import SWEEPS
 from loyalty.idempotency import KeyReused
 from loyalty.member import MemberNotFound
-from loyalty.tier import TierNotFound, TierOverrideInvalid, TierOverrideNone, TierTrialRefused
+from loyalty.tier import TierNotFound
+from loyalty.tier_overlay import TierOverrideInvalid, TierOverrideNone, TierTrialRefused
 from models.engine import transaction
 from models.ids import new_id, new_secret
 from models.operator import AuditRow
