@@ -2,7 +2,7 @@
 
 While one group is being written, those who come wait for the next; the first of an idle group waits for nobody. So the
 wait is bounded by one transaction, and a group by ``MOST`` things. Each caller is answered after the commit that holds
-theirs. See docs/decisions/0013-group-commit.md.
+theirs. See docs/decisions/0011-group-commit.md.
 """
 
 import asyncio
