@@ -5,7 +5,7 @@ from datetime import datetime
 from loyalty.check_in import CheckInProgramme
 from loyalty.newcomer_pack import NewcomerPack
 from loyalty.points import PointsProgramme
-from loyalty.referral import ReferralProgramme
+from loyalty.referral_programme import ReferralProgramme
 from loyalty.tier import TierLevel, TierTable
 from models.engine import MIGRATION_LOCK, rows, transaction
 from models.ids import new_id

@@ -14,7 +14,7 @@ from loyalty.check_in import CheckInProgramme
 from loyalty.newcomer_pack import NewcomerPack
 from loyalty.points import PointsProgramme
 from loyalty.programme import Definition, admit_effective_at, admit_note
-from loyalty.referral import ReferralProgramme
+from loyalty.referral_programme import ReferralProgramme
 from loyalty.tier import TierTable
 from models.engine import retried, rows, transaction
 from models.ids import new_id

@@ -8,12 +8,9 @@ from uuid import UUID
 from cache.rate_limit import Limit, network_of, take
 from loyalty.referral import (
     BindingFacts,
-    BindingSource,
-    ReferralProgramme,
     ReferralRefused,
     ReferralState,
     RejectReason,
-    Stage,
     admit_binding,
     overdue_at,
     tracked,
@@ -29,6 +26,7 @@ from loyalty.referral_code import (
     read_code,
     token_from,
 )
+from loyalty.referral_programme import BindingSource, ReferralProgramme, Stage
 from models.engine import in_transaction, rows, transaction
 from models.ids import new_bytes, new_id
 from models.member import Member

@@ -13,12 +13,9 @@ from loyalty.order import OrderState
 from loyalty.referral import (
     TRANSITIONS,
     HeldReward,
-    ReferralProgramme,
     ReferralState,
     RejectReason,
     Review,
-    Side,
-    Stage,
     after_refund,
     decide,
     held_until,
@@ -28,6 +25,7 @@ from loyalty.referral import (
     qualifies,
     unlocked,
 )
+from loyalty.referral_programme import ReferralProgramme, Side, Stage
 from loyalty.referral_risk import Evidence, RiskScore, RiskSignal
 from loyalty.shop_time import business_day
 from models.engine import changed, in_transaction, retried, rows, transaction

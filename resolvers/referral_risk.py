@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from loyalty.referral import ReferralProgramme, Stage
+from loyalty.referral_programme import ReferralProgramme, Stage
 from loyalty.referral_risk import RiskFacts, RiskScore, assess
 from models.engine import rows
 from models.referral import Referral

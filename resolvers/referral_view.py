@@ -7,7 +7,8 @@ from uuid import UUID
 
 from tortoise.expressions import Q
 
-from loyalty.referral import Goal, LeaderboardPeriod, ReferralProgramme, Standing, leaderboard, period_start
+from loyalty.referral import LeaderboardPeriod, Standing, leaderboard, period_start
+from loyalty.referral_programme import Goal, ReferralProgramme
 from loyalty.shop_time import add_months, business_day
 from models.engine import rows
 from models.keyset import Key, Keyset, Page, Slice, fetch

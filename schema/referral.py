@@ -9,6 +9,7 @@ import strawberry
 
 from loyalty import referral as rule
 from loyalty.referral_code import MAX_CAMPAIGN_LENGTH, MAX_TOKENS, TOKEN_LENGTH, ReferralCodeUnknown
+from loyalty.referral_programme import BindingSource, Side, Stage
 from models.referral import Referral as ReferralRow
 from models.referral import ReferralReward as ReferralRewardRow
 from models.referral import ReferralToken as ReferralTokenRow
@@ -151,7 +152,7 @@ class ReferralInvitee:
     """One friend."""
 
     id: UUID = strawberry.field(description="The referral's id.")
-    source: rule.BindingSource = strawberry.field(description="How the friend came.")
+    source: BindingSource = strawberry.field(description="How the friend came.")
     campaign: str = strawberry.field(description="The campaign of the token; empty for none.")
     bound_at: datetime = strawberry.field(description="When the friend joined by the invitation.")
     invitee_id: strawberry.Private[UUID]
@@ -176,7 +177,7 @@ class ReferralInvitee:
     def from_row(cls, row: ReferralRow) -> "ReferralInvitee":
         return cls(
             id=row.id,
-            source=rule.BindingSource(row.source),
+            source=BindingSource(row.source),
             campaign=row.campaign,
             bound_at=row.bound_at,
             invitee_id=row.invitee_id,
@@ -188,8 +189,8 @@ class ReferralReward:
     """One reward."""
 
     id: UUID = strawberry.field(description="Opaque id.")
-    stage: rule.Stage = strawberry.field(description="For which result.")
-    side: rule.Side = strawberry.field(description="As whom.")
+    stage: Stage = strawberry.field(description="For which result.")
+    side: Side = strawberry.field(description="As whom.")
     points: Points = strawberry.field(description="Points, 0 or more.")
     growth: Points = strawberry.field(description="Growth value, 0 or more.")
     state: rule.ReferralState = strawberry.field(description="Where it stands.")
@@ -201,8 +202,8 @@ class ReferralReward:
     def from_row(cls, row: ReferralRewardRow) -> "ReferralReward":
         return cls(
             id=row.id,
-            stage=rule.Stage(row.stage),
-            side=rule.Side(row.side),
+            stage=Stage(row.stage),
+            side=Side(row.side),
             points=Points(row.points),
             growth=Points(row.growth),
             state=rule.ReferralState(row.state),
@@ -235,12 +236,12 @@ class ReferralToken:
     """One token."""
 
     token: str = strawberry.field(description=f"{TOKEN_LENGTH} letters and digits.")
-    source: rule.BindingSource = strawberry.field(description="For which way of coming.")
+    source: BindingSource = strawberry.field(description="For which way of coming.")
     campaign: str = strawberry.field(description="The campaign; empty for none.")
 
     @classmethod
     def from_row(cls, row: ReferralTokenRow) -> "ReferralToken":
-        return cls(token=row.token, source=rule.BindingSource(row.source), campaign=row.campaign)
+        return cls(token=row.token, source=BindingSource(row.source), campaign=row.campaign)
 
 
 @strawberry.type(description="An invitation that somebody opened.")
@@ -398,7 +399,7 @@ class ShopMutation:
         row = await verbs.create_token(
             info.context.deps,
             member_id=require_member(info),
-            source=rule.BindingSource(stands_in.value),
+            source=BindingSource(stands_in.value),
             campaign=campaign,
         )
         return ReferralTokenCreated(token=ReferralToken.from_row(row))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from loyalty import referral as rule
+from loyalty import referral_programme as rule
 from loyalty.referral_risk import DEFAULT_WEIGHTS, RiskSignal
 from loyalty.rights import Right
 from models.programme import ProgrammeVersion as ProgrammeVersionRow

@@ -8,6 +8,7 @@ import strawberry
 
 from loyalty import referral as rule
 from loyalty.referral import MAX_NOTE_LENGTH
+from loyalty.referral_programme import Side, Stage
 from loyalty.referral_risk import RiskSignal
 from loyalty.rights import Right
 from models.referral import ReferralReward as ReferralRewardRow
@@ -36,8 +37,8 @@ class ReferralReview:
 
     id: UUID = strawberry.field(description="The reward's id.")
     member_id: UUID = strawberry.field(description="Who would be paid.")
-    stage: rule.Stage = strawberry.field(description="For which result.")
-    side: rule.Side = strawberry.field(description="As whom.")
+    stage: Stage = strawberry.field(description="For which result.")
+    side: Side = strawberry.field(description="As whom.")
     points: Points = strawberry.field(description="Points, 0 or more.")
     growth: Points = strawberry.field(description="Growth value, 0 or more.")
     state: rule.ReferralState = strawberry.field(description="Where it stands.")
@@ -66,7 +67,7 @@ class ReferralReview:
     @strawberry.field(description="The friend's order that counted; null for a registration.")
     async def order_id(self, info: Info) -> UUID | None:
         row = await info.context.loaders.load(verbs.by_ids, self.referral_id)
-        return row.order_id if row and self.stage is rule.Stage.FIRST_ORDER else None
+        return row.order_id if row and self.stage is Stage.FIRST_ORDER else None
 
     @classmethod
     def from_row(cls, row: ReferralRewardRow) -> "ReferralReview":
@@ -74,8 +75,8 @@ class ReferralReview:
         return cls(
             id=row.id,
             member_id=row.member_id,
-            stage=rule.Stage(row.stage),
-            side=rule.Side(row.side),
+            stage=Stage(row.stage),
+            side=Side(row.side),
             points=Points(row.points),
             growth=Points(row.growth),
             state=rule.ReferralState(row.state),

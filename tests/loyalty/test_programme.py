@@ -12,7 +12,7 @@ from loyalty.check_in import CheckInProgramme
 from loyalty.points import PointsProgramme
 from loyalty.points_mall import MallItem
 from loyalty.programme import Fields, ProgrammeInvalid
-from loyalty.referral import ReferralProgramme
+from loyalty.referral_programme import ReferralProgramme
 from loyalty.tier import TierTable
 
 

@@ -10,18 +10,15 @@ from loyalty import referral, referral_code
 from loyalty.programme import ProgrammeInvalid
 from loyalty.referral import (
     BindingFacts,
-    BindingSource,
     HeldReward,
     LeaderboardPeriod,
-    ReferralProgramme,
     ReferralRefused,
     ReferralState,
     RejectReason,
     Review,
-    Side,
-    Stage,
     Standing,
 )
+from loyalty.referral_programme import BindingSource, ReferralProgramme, Side, Stage
 from loyalty.referral_risk import DEFAULT_WEIGHTS, Evidence, RiskFacts, RiskScore, RiskSignal, assess
 from loyalty.refusal import Refusal
 from tests.loyalty.worked_examples import RULES, number, worked

@@ -8,8 +8,8 @@ import pytest_asyncio
 
 from loyalty.order import OrderLine
 from loyalty.points import EntryKind
-from loyalty.referral import BindingSource
 from loyalty.referral_code import MAX_TOKENS, ReferralCampaignInvalid, ReferralCodeUnknown, ReferralTokenLimit
+from loyalty.referral_programme import BindingSource
 from models.engine import rows, transaction
 from models.ids import new_id, new_secret
 from models.points import PointsEntry
