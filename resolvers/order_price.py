@@ -39,7 +39,10 @@ NO_COUPONS = CouponWish()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basket:
-    """What an order is decided and priced from, read once. ``prices`` are the lines before anything is taken off."""
+    """What an order is decided and priced from, read once. ``prices`` are the lines before anything is taken off.
+
+    ``is_kept``: prices and promotions are those of a kept quote, and there is nothing left to choose.
+    """
 
     member_id: UUID
     lines: tuple[OrderLine, ...]
@@ -48,6 +51,7 @@ class Basket:
     tier: TierTerms
     prices: tuple[PriceLine, ...]
     promotions: tuple[OfferedPromotion, ...]
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +177,12 @@ async def price_basket(
 
 
 def _ways(basket: Basket, *, with_coupons: bool) -> list[Promoted]:
-    """What promotions make of the basket: all of them, and for an order with coupons those alone that go with these."""
+    """What promotions make of the basket: all of them, and for an order with coupons those alone that go with these.
+
+    A kept quote has chosen between the two, and its order is priced in the same way.
+    """
     ways = [promote(basket.prices, tier=basket.tier, promotions=basket.promotions)]
-    if with_coupons and not all(line.takes_coupons for line in ways[0].lines):
+    if with_coupons and not basket.is_kept and not all(line.takes_coupons for line in ways[0].lines):
         others = beside_coupons(basket.promotions)
         ways.append(promote(basket.prices, tier=basket.tier, promotions=others))
     return ways
@@ -236,5 +243,6 @@ def thaw(basket: Basket, stored: Mapping[str, Any]) -> Basket:
         basket,
         tier=TierTerms(**stored["tier"]),
         promotions=thawed(stored["promotions"]),
+        is_kept=True,
         prices=tuple(replace(line, **stored["prices"][str(line.sku_id)]) for line in basket.prices),
     )

@@ -236,6 +236,19 @@ async def test_a_kept_price_ends_by_the_clock_alone(deps: Deps, clock: SetClock)
     assert [row["state"] for row in states] == ["expired"]
 
 
+async def test_a_kept_price_is_not_chosen_anew_among_coupons(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=10_000)
+    step = {"steps": [{"threshold_fen": 10_000, "off_fen": 1_000}], "combines": ["tier", "points"]}
+    await run_promotion(deps, sku_id, kind="amount_off", **step)
+    await run_promotion(deps, sku_id, discount_bp=500, combines=["tier", "coupons", "points"])
+    await claimed(deps, member.id, amount_fen=1_500, threshold_fen=9_800)
+    best = CouponWish(best=True)
+    kept = await keep(deps, member.id, sku_id, coupons=best)
+    assert kept.payable_fen == 9_000
+    one = await place(deps, member.id, sku_id, coupons=best, quote_id=kept.id, expected_fen=9_000)
+    assert one.payable_fen == 9_000
+
+
 async def test_quotas_are_told_when_a_kept_price_is_over(deps: Deps, clock: SetClock) -> None:
     ending, longer = await make_member(deps), await make_member(deps)
     sku_id = await put_on_shelf(deps)
