@@ -17,7 +17,7 @@ import psutil
 import processes
 
 ROOT = Path(__file__).parents[2]
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 150
 
 
 def free_port() -> int:
