@@ -90,11 +90,15 @@ class GateContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """How a gate stands: ``mark`` changes with every change, ``old`` are tickets that are in flight for too long."""
+    """How a gate stands: ``mark`` changes with every change, ``old`` are tickets that are in flight for too long.
+
+    ``lowered``: it once had too many pieces since it was loaded, so there are orders that it does not know of.
+    """
 
     mark: str
     left: int
     in_flight: int
+    lowered: bool
     old: Sequence[Asked]
 
 
@@ -193,13 +197,13 @@ async def look(redis: Client, item_id: UUID, *, old_before: datetime, lower_to: 
     found: list[Any] = await LOOK.run(redis, _keys(item_id), lowest, f"({_ms(old_before)}", OLD_TICKETS)
     if not found:
         return None
-    named = iter(found[3:])
+    named = iter(found[4:])
     old = [
         Asked(request=request.decode(), member_id=UUID(member.decode()), quantity=int(pieces))
         for request, member, pieces in zip(named, named, named, strict=True)
         if member
     ]
-    return Seen(mark=found[0].decode(), left=found[1], in_flight=found[2], old=old)
+    return Seen(mark=found[0].decode(), left=found[1], in_flight=found[2], lowered=bool(found[3]), old=old)
 
 
 async def left_of(redis: Client, item_ids: Sequence[UUID]) -> Mapping[UUID, int]:

@@ -1,20 +1,20 @@
 -- How a gate stands, and lowers it to what the database would let anybody take.
 -- KEYS: the gate, its tickets in flight. ARGV: those pieces, or -1 to lower nothing; the instant (ms) before which a
 -- ticket in flight is old; how many old ones to name.
--- Answers nothing when there is no gate; else its mark, its pieces before lowering, how many tickets are in flight, and
--- of the old ones request, member and pieces.
+-- Answers nothing when there is no gate; else its mark, its pieces before lowering, how many tickets are in flight,
+-- whether it was lowered since it was loaded (1 or 0), and of the old ones request, member and pieces.
 local gate, flight = KEYS[1], KEYS[2]
-local there = redis.call('HMGET', gate, 'epoch', 'version', 'left')
+local there = redis.call('HMGET', gate, 'epoch', 'version', 'left', 'lowered')
 if not there[1] then
     return {}
 end
 local mark, left = there[1] .. '.' .. there[2], tonumber(there[3])
 local open = tonumber(ARGV[1])
 if open >= 0 and left > open then
-    redis.call('HSET', gate, 'left', open)
+    redis.call('HSET', gate, 'left', open, 'lowered', 1)
     redis.call('HINCRBY', gate, 'version', 1)
 end
-local seen = {mark, left, redis.call('ZCARD', flight)}
+local seen = {mark, left, redis.call('ZCARD', flight), tonumber(there[4] or 0)}
 for _, request in ipairs(redis.call('ZRANGEBYSCORE', flight, '-inf', ARGV[2], 'LIMIT', 0, ARGV[3])) do
     local pieces, member = string.match(redis.call('HGET', gate, 't:' .. request) or '', '^(%d+):%a:(.+)$')
     seen[#seen + 1] = request

@@ -188,7 +188,9 @@ async def claim_due(deps: Deps, limit: int) -> list[UUID]:
 async def reconcile(deps: Deps, *, item_id: UUID) -> Drift:
     """Hold a gate against the database and repair it: downward at once, upward when nothing is in flight.
 
-    Tickets that are in flight for too long become an order's, or are taken back. A gate that is gone is loaded.
+    A gate that was lowered has missed orders, and what it counts for their members is wrong as well: it is loaded
+    anew as soon as nothing is in flight. Tickets that are in flight for too long become an order's, or are taken back.
+    A gate that is gone is loaded.
 
     Raises: the errors in ``AWAY``.
     """
@@ -202,7 +204,7 @@ async def reconcile(deps: Deps, *, item_id: UUID) -> Drift:
     row = (await rows(_OPEN, [item_id]))[0]
     open_now = open_count(left=row["left_count"], waiting=row["waiting_count"])
     seen = await gate.look(deps.redis, item_id, old_before=now - OLD_AFTER, lower_to=open_now)
-    if seen is None or seen.left == open_now:
+    if seen is None or (seen.left == open_now and not seen.lowered):
         return Drift(item_id=item_id, pieces=0, repair=Repair.NONE)
     pieces = seen.left - open_now
     if pieces > 0:
@@ -210,8 +212,9 @@ async def reconcile(deps: Deps, *, item_id: UUID) -> Drift:
     if seen.in_flight:
         # Pieces of tickets in flight are missing here and not yet there: that is no drift.
         return Drift(item_id=item_id, pieces=0, repair=Repair.POSTPONED)
-    raised = await load(deps, item_id, mark=seen.mark)
-    return Drift(item_id=item_id, pieces=pieces, repair=Repair.RAISED if raised else Repair.POSTPONED)
+    loaded = await load(deps, item_id, mark=seen.mark)
+    repair = Repair.POSTPONED if not loaded else Repair.RAISED if pieces else Repair.LOADED
+    return Drift(item_id=item_id, pieces=pieces, repair=repair)
 
 
 async def _fates(old: Sequence[Asked]) -> list[tuple[Fate, Asked]]:

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from cache import flash_gate
 from cache.engine import connect
+from cache.flash_gate import Asked, GateAnswer
 from loyalty.flash_sale import FlashLimitReached, FlashNotOffered, FlashNotOpen, FlashOver, FlashSoldOut
 from loyalty.idempotency import KeyReused
 from loyalty.order import AmountChanged, CloseReason, OrderKind, OrderState, QuantityInvalid
@@ -228,6 +229,13 @@ async def test_without_a_gate_the_database_decides_the_same(deps: Deps, clock: S
     drift = await gate.reconcile(deps, item_id=sale.item_id)
     assert (drift.pieces, drift.repair) == (2, Repair.LOWERED)
     assert await gate_left(deps, sale) == 0
+    # Nor does it know who had the pieces, until it is loaded anew in the next round.
+    assert (await gate.reconcile(deps, item_id=sale.item_id)).repair is Repair.LOADED
+    assert (await gate.reconcile(deps, item_id=sale.item_id)).repair is Repair.NONE
+    asked = Asked(request="another tap", member_id=first.id, quantity=1)
+    open_at = clock.now() - timedelta(minutes=30)
+    told = await flash_gate.take(deps.redis, sale.item_id, asked, now=open_at, most_early=timedelta(0))
+    assert (told.answer, told.had) == (GateAnswer.LIMIT, 1)
     await away.redis.aclose()
 
 

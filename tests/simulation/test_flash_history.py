@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -194,9 +195,10 @@ async def _sales(store: FlashStore) -> None:
             sale = await make_sale(_deps(redis), stock=STOCK, member_limit=LIMIT)
         calls = await _sell(store, sale, SEED + number)
         async with engine.database(store.database.url, pool_size=4):
+            await _everything_is_told(sale, calls)
             await _reconciled_for_the_documented_time(redis, sale)
             calls += await _drained(store, sale, calls)
-            await _everything_is_told(sale)
+            await _everything_is_told(sale, calls)
             wrong = problems(calls, await _books(redis, sale))
             assert not wrong, "\n".join(wrong)
             counts = await pieces(sale)
@@ -233,26 +235,26 @@ async def _shopper(http: httpx.AsyncClient, sandbox: str, sale: Sale, rng: rando
 
 async def _reconciled_for_the_documented_time(redis: Any, sale: Sale) -> None:
     """What the sweeps do within a minute and two rounds, on a clock that is ahead."""
-    await _everything_is_told(sale)
     later = replace(_deps(redis), clock=SetClock(SystemClock().now() + gate.OLD_AFTER + timedelta(seconds=1)))
     for _ in range(2):
         await gate.reconcile(later, item_id=sale.item_id)
 
 
-async def _everything_is_told(sale: Sale) -> None:
-    """Wait until no order is between two states and the gate knows of all of them."""
+async def _everything_is_told(sale: Sale, calls: list[Call]) -> None:
+    """Wait until no order is between two states, what was paid is booked, and the gate knows of all of them."""
     give_up = time.monotonic() + WITHIN_S
-    while many := await _under_way(sale):
+    paid = [UUID(call.order_id) for call in calls if call.what == "pay"]
+    while many := await _under_way(sale, paid):
         assert time.monotonic() < give_up, f"{many} orders are still under way"
         await asyncio.sleep(0.1)
 
 
-async def _under_way(sale: Sale) -> int:
+async def _under_way(sale: Sale, paid: list[UUID]) -> int:
     found = await rows(
         "SELECT count(*)::int AS many FROM flash_ticket ticket JOIN shop_order o ON o.id = ticket.order_id "
         "WHERE ticket.item_id = $1 AND (ticket.gate_due_at IS NOT NULL OR o.state = 'closing' "
-        "OR (o.state = 'unpaid' AND EXISTS (SELECT 1 FROM payment_attempt a WHERE a.order_id = o.id)))",
-        [sale.item_id],
+        "OR (o.state = 'unpaid' AND o.id = ANY($2::uuid[])))",
+        [sale.item_id, paid],
     )
     many: int = found[0]["many"]
     return many
