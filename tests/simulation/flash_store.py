@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from cache import engine as valkey
 from models import postgres
-from tests.server.processes_seen import Program, command, environment, free_port, running
+from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
 
 
 @dataclass
@@ -171,7 +171,9 @@ def flash_store(folder: Path) -> Iterator[FlashStore]:
         migrated = command("migrate", env=env, within_s=180)
         assert migrated.returncode == 0, migrated.stderr
         with ExitStack() as stack:
+            # WeChat is nobody's child here, and outlives the server.
             stack.enter_context(running(("sandbox",), env, folder / "sandbox.log"))
+            eventually((folder / "var" / "run" / "sandbox.json").exists, within_s=60.0, what="the sandbox")
             server = stack.enter_context(running(("serve",), env, log))
             server.wait_until_ready()
             worker = stack.enter_context(running(("worker",), env | {"PORT": str(free_port())}, log))
