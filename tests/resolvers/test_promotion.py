@@ -238,7 +238,7 @@ async def test_a_kept_price_ends_by_the_clock_alone(deps: Deps, clock: SetClock)
 
 async def test_a_kept_price_is_not_chosen_anew_among_coupons(deps: Deps) -> None:
     member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=10_000)
-    step = {"steps": [{"threshold_fen": 10_000, "off_fen": 1_000}], "combines": ["tier", "points"]}
+    step: dict[str, Any] = {"steps": [{"threshold_fen": 10_000, "off_fen": 1_000}], "combines": ["tier", "points"]}
     await run_promotion(deps, sku_id, kind="amount_off", **step)
     await run_promotion(deps, sku_id, discount_bp=500, combines=["tier", "coupons", "points"])
     await claimed(deps, member.id, amount_fen=1_500, threshold_fen=9_800)
