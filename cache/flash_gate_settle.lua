@@ -13,8 +13,10 @@ end
 local open = tonumber(ARGV[1])
 local function add_left(amount)
     local left = tonumber(redis.call('HGET', gate, 'left')) + amount
-    if open >= 0 and amount > 0 then
-        left = math.min(left, open)
+    if open >= 0 and amount > 0 and left > open then
+        -- The queue has them, or there are orders that this gate has missed.
+        left = open
+        redis.call('HSET', gate, 'lowered', 1)
     end
     redis.call('HSET', gate, 'left', math.max(left, 0))
 end
