@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import psutil
 import processes
 
 ROOT = Path(__file__).parents[2]
-READY_WITHIN_S = 150
+READY_WITHIN_S = 150.0
 
 
 def free_port() -> int:
@@ -104,7 +104,12 @@ class Program:
         return self.process.wait(timeout=40)
 
     def survivors(self) -> list[int]:
-        """The noted children that still run."""
+        """The noted children that still run, a moment after the server has gone."""
+        with suppress(AssertionError):
+            eventually(lambda: not self._living(), within_s=5)
+        return self._living()
+
+    def _living(self) -> list[int]:
         return [pid for pid, born in self.children.items() if processes.birth(pid) == born]
 
     def text(self) -> str:
