@@ -106,10 +106,11 @@ class Program:
     def survivors(self) -> list[int]:
         """The noted children that still run, a moment after the server has gone."""
         with suppress(AssertionError):
-            eventually(lambda: not self._living(), within_s=5)
-        return self._living()
+            eventually(lambda: not self.living(), within_s=5)
+        return self.living()
 
-    def _living(self) -> list[int]:
+    def living(self) -> list[int]:
+        """The noted children that run now."""
         return [pid for pid, born in self.children.items() if processes.birth(pid) == born]
 
     def text(self) -> str:
@@ -135,5 +136,5 @@ def running(arguments: tuple[str, ...], env: Mapping[str, str], log: Path) -> It
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for pid in program.survivors():
+        for pid in program.living():
             os.kill(pid, signal.SIGKILL)

@@ -44,7 +44,7 @@ def test_a_killed_server_takes_its_processes_along_and_the_next_start_finds_the_
         assert len(program.children) >= 3
         asyncio.run(_leave_a_mark(data_dir))
         program.signal_and_wait(signal.SIGKILL)
-        eventually(lambda: program.survivors() == [], what="the end of the orphans")
+        eventually(lambda: program.living() == [], what="the end of the orphans")
     with running(("run",), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
         assert asyncio.run(_marks(data_dir)) == 1
@@ -68,7 +68,7 @@ def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_runn
         assert shown.returncode == 0, shown.stdout + shown.stderr
         assert "PostgreSQL 1" in shown.stdout
         assert program.ready()
-        assert set(program.survivors()) == set(program.children)
+        assert set(program.living()) == set(program.children)
 
 
 def test_doctor_shows_settings_without_secrets(data_dir: Path) -> None:
@@ -124,7 +124,7 @@ def test_workers_that_take_long_to_import_are_waited_for(data_dir: Path) -> None
     with running(("serve", "--workers", "2"), env | {"PYTHONPATH": str(slow)}, data_dir.parent / "log") as program:
         program.wait_until_ready()
         assert program.signal_and_wait(signal.SIGTERM) == 0
-        eventually(lambda: program.survivors() == [], what="the end of every process")
+        eventually(lambda: program.living() == [], what="the end of every process")
         said = program.text()
     assert " died" not in said
     assert said.index("Application startup complete") < said.index('"serving"')
