@@ -14,7 +14,7 @@ from tests.doors import UNLIMITED, Bearer, doors_app
 from tests.schema.serving import probe_app, serving
 
 # For each field. Enough to go through every argument in a minute; a long run asks for hundreds.
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "4")
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
 
 Tokens = Callable[..., Awaitable[Bearer]]
 
