@@ -43,6 +43,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+IDLE = "unchanged"
+"""The outcome of a job that looked and found nothing to do."""
+
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 KEPT_OUT = frozenset(
     {
@@ -175,7 +178,8 @@ class RequestLog:
 async def job_line(job: str, **about: Any) -> AsyncIterator[dict[str, Any]]:
     """One line and one count for one run of a job. What the block puts into the dict stands on the line as well.
 
-    ``outcome`` is ``ok`` unless the block sets it; an exception makes it ``bug``, is logged, and goes on.
+    ``outcome`` is ``ok`` unless the block sets it; an exception makes it ``bug``, is logged, and goes on. The line of
+    an ``IDLE`` run is of level ``debug``: what is looked at every few seconds would bury the rest.
     """
     begun = time.perf_counter()
     counter = SqlCount()
@@ -198,7 +202,8 @@ async def job_line(job: str, **about: Any) -> AsyncIterator[dict[str, Any]]:
             seconds = time.perf_counter() - begun
             _jobs.labels(job, outcome).inc()
             _job_seconds.labels(job).observe(seconds)
-            log.info("job", job=job, outcome=outcome, ms=round(seconds * 1000, 2), sql=counter.value, **about)
+            tell = log.debug if outcome == IDLE else log.info
+            tell("job", job=job, outcome=outcome, ms=round(seconds * 1000, 2), sql=counter.value, **about)
 
 
 def pool_seen(*, open_count: int, idle_count: int) -> None:

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from jobs.sweep import Sweep
+from jobs.sweep import UNCHANGED, Sweep
 from resolvers import flash_gate, flash_rehearsal, flash_session, flash_wait
 from resolvers.deps import Deps
-from resolvers.flash_gate import AWAY
+from resolvers.flash_gate import AWAY, Repair
 from telemetry import gate_drift_seen
 
 
@@ -15,21 +15,23 @@ async def _tell(deps: Deps, item_id: UUID) -> None:
     await flash_gate.tell(deps, item_id=item_id)
 
 
-async def _offer(deps: Deps, item_id: UUID) -> None:
-    await flash_wait.offer(deps, item_id=item_id)
+async def _offer(deps: Deps, item_id: UUID) -> object:
+    # The first in the queue may wait for more than there is, round after round.
+    return await flash_wait.offer(deps, item_id=item_id) or UNCHANGED
 
 
 async def _lapse(deps: Deps, wait_id: UUID) -> None:
     await flash_wait.lapse(deps, wait_id=wait_id)
 
 
-async def _reconcile(deps: Deps, item_id: UUID) -> None:
+async def _reconcile(deps: Deps, item_id: UUID) -> object:
     try:
         drift = await flash_gate.reconcile(deps, item_id=item_id)
     except AWAY:
         gate_drift_seen("away", 0)
-    else:
-        gate_drift_seen(drift.repair, drift.pieces)
+        return UNCHANGED
+    gate_drift_seen(drift.repair, drift.pieces)
+    return UNCHANGED if drift.repair in (Repair.NONE, Repair.POSTPONED) else drift
 
 
 async def _end(deps: Deps, sale_id: UUID) -> None:

@@ -3,17 +3,20 @@
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from models.asyncpg_backend import Unavailable
 from resolvers.deps import Deps
-from telemetry import backlog_seen, job_line
+from telemetry import IDLE, backlog_seen, job_line
 
 BATCH = 50
 """How many things one round takes; a full round that went well is followed by the next at once."""
 
 FIRST_REST = timedelta(minutes=1)
 LONGEST_REST = timedelta(hours=1)
+UNCHANGED: Final = object()
+"""What ``do`` answers when it has looked and nothing was to be done."""
+
 MOST_RESTING = 1_000
 """How many failures are remembered; beyond, the oldest is forgotten and comes again with the others."""
 
@@ -53,6 +56,9 @@ class Resting:
 class Sweep:
     """``due`` finds up to so many things; ``do`` handles one of them.
 
+    A thing that is only looked at, round after round, is said by ``do`` to be ``UNCHANGED``: it is counted under that
+    outcome and its line is written at level ``debug`` alone.
+
     ``leases``: what ``due`` finds comes again by a time of its own, failed or not. Everything else comes again in the
     next round, where what failed has to stand back.
     """
@@ -76,8 +82,9 @@ class Sweep:
         done = 0
         for thing in [one for one in due if not patient.rests(one, now)][:BATCH]:
             try:
-                async with job_line(self.name, thing=str(thing)):
-                    await self.do(deps, thing)
+                async with job_line(self.name, thing=str(thing)) as about:
+                    if await self.do(deps, thing) is UNCHANGED:
+                        about["outcome"] = IDLE
                 patient.succeeded(thing)
                 done += 1
             except Unavailable:

@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 
-from jobs.sweep import BATCH, FIRST_REST, MOST_RESTING, Resting, Sweep
+from structlog.testing import capture_logs
+
+from cache.flash_gate import forget
+from jobs.sweep import BATCH, FIRST_REST, MOST_RESTING, UNCHANGED, Resting, Sweep
+from jobs.sweeps import SWEEPS
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.flash_gate import CHECK_EVERY
+from tests.flash import make_sale
 
 
 async def test_a_full_round_of_failures_is_not_followed_by_the_next_at_once(deps: Deps) -> None:
@@ -74,3 +80,28 @@ def test_failures_are_remembered_in_bounds(clock: SetClock) -> None:
         resting.failed(thing, clock.now())
     assert resting.count(clock.now()) == MOST_RESTING
     assert not resting.rests(0, clock.now())
+
+
+async def test_what_was_only_looked_at_is_not_told_of(deps: Deps) -> None:
+    async def due(_: Deps, __: int) -> Sequence[object]:
+        return [UNCHANGED, None]
+
+    async def do(_: Deps, thing: object) -> object:
+        return thing
+
+    with capture_logs() as lines:
+        assert await Sweep(name="looking", every_s=60, due=due, do=do).round(deps) == 2
+    assert [(line["log_level"], line["outcome"]) for line in lines] == [("debug", "unchanged"), ("info", "ok")]
+
+
+async def test_a_gate_that_stands_right_is_looked_at_in_silence(deps: Deps, clock: SetClock) -> None:
+    sale = await make_sale(deps)
+    (sweep,) = [one for one in SWEEPS if one.name == "reconcile_flash_gates"]
+    for gone in (False, True):
+        if gone:
+            await forget(deps.redis, sale.item_id)
+        clock.advance(CHECK_EVERY)
+        with capture_logs() as lines:
+            await sweep.round(deps)
+        told = [line for line in lines if line.get("thing") == str(sale.item_id)]
+        assert [line["log_level"] for line in told] == (["info"] if gone else ["debug"])
