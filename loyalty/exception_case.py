@@ -27,6 +27,7 @@ class CaseKind(StrEnum):
     REFUND_CLOSED = "refund_closed"
     REFUND_ABNORMAL = "refund_abnormal"
     REFUND_MISMATCH = "refund_mismatch"
+    REFUNDS_USED_UP = "refunds_used_up"
     EXCHANGE_UNDELIVERED = "exchange_undelivered"
     SHIPPING_UPLOAD_FAILED = "shipping_upload_failed"
     AFTER_SALE_OVERDUE = "after_sale_overdue"
@@ -158,6 +159,14 @@ RULES: Mapping[CaseKind, CaseRule] = {
         actions=(CaseAction.RETRY, CaseAction.RESOLVE),
         advice_zh="重新查询；仍不一致时联系微信支付并说明",
         advice_en="Ask again; if it still differs, take it up with WeChat Pay and say so.",
+    ),
+    CaseKind.REFUNDS_USED_UP: CaseRule(
+        zh="该笔支付的退款次数已用完，款项须由商家另行退还",
+        en="WeChat takes no more refunds of this payment; the shop has to pay this one back in another way.",
+        within=_hours(24),
+        actions=(CaseAction.PAID_BY_HAND,),
+        advice_zh="线下退款并留存凭证",
+        advice_en="Pay it back by hand and keep the proof.",
     ),
     CaseKind.EXCHANGE_UNDELIVERED: CaseRule(
         zh="积分兑换已付款，但权益未能发放",

@@ -30,6 +30,8 @@ class OrderEventKind(StrEnum):
     PICK_UP_READY = "pick_up_ready"
     RECEIVED = "received"
     REFUND_REQUESTED = "refund_requested"
+    REFUND_FAILED = "refund_failed"
+    REFUND_BY_HAND = "refund_by_hand"
     PART_REFUNDED = "part_refunded"
     REFUNDED = "refunded"
     AFTER_SALE_REQUESTED = "after_sale_requested"
@@ -79,6 +81,10 @@ TITLES: Mapping[OrderEventKind, EventTitle] = {
     OrderEventKind.PICK_UP_READY: EventTitle("备货完成，可以提货", "Ready to be picked up"),
     OrderEventKind.RECEIVED: EventTitle("已收货", "Received"),
     OrderEventKind.REFUND_REQUESTED: EventTitle("已申请退款", "A refund was asked for"),
+    OrderEventKind.REFUND_FAILED: EventTitle(
+        "款项未能原路退回，客服处理中", "The money could not go back the way it came; the shop looks into it"
+    ),
+    OrderEventKind.REFUND_BY_HAND: EventTitle("商家已另行退款", "The shop has paid it back in another way"),
     OrderEventKind.PART_REFUNDED: EventTitle("部分商品已退款", "Refunded in part"),
     OrderEventKind.REFUNDED: EventTitle("已退款", "Refunded"),
     OrderEventKind.AFTER_SALE_REQUESTED: EventTitle("已提交售后申请", "After-sale was asked for"),

@@ -51,7 +51,7 @@ class RefundChanged(Refusal):
 
 
 class RefundsUsedUp(Refusal):
-    """WeChat takes ``most`` refunds for one payment."""
+    """WeChat takes ``most`` refunds for one payment, so none is asked for anew."""
 
     code = "REFUNDS_USED_UP"
     zh = "该笔支付的退款次数已达上限（{most} 次）"

@@ -37,7 +37,7 @@ async def approve(
 
     Raises:
         AfterSaleNotFound, AfterSaleStateRefused, AfterSaleInvalid (words above 200 characters).
-        RefundChanged, ClawBackBlocked, MallNotReturnable, RefundsUsedUp: the refund cannot begin so.
+        RefundChanged, ClawBackBlocked, MallNotReturnable: the refund cannot begin so.
         KeyInvalid, KeyReused: the idempotency key.
     """
     refund_id = await _decide(

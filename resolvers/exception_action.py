@@ -9,6 +9,7 @@ import structlog
 from loyalty.coupon import CouponNotOffered, CouponsGone
 from loyalty.exception_case import CaseAction, CaseActionRefused, CaseKind, admit_accept, admit_action, admit_resolution
 from loyalty.order import CloseReason, OrderState
+from loyalty.order_event import OrderEventKind
 from loyalty.payment import RefundCause, RefundState, admit_refund_reason
 from loyalty.reconciliation import MoneyMove
 from loyalty.shipping_upload import ShippingUploadNotFailed
@@ -17,7 +18,7 @@ from loyalty.tier_overlay import TierTrialRefused
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
 from models.payment import ExceptionCase, Payment, PaymentAttempt, Refund
-from resolvers import mall_exchange, notice, order, order_hold, payment, refund, shipping_upload
+from resolvers import mall_exchange, notice, order, order_hold, order_row, payment, refund, shipping_upload
 from resolvers.audit import record
 from resolvers.deps import Deps
 from resolvers.exception_case import cause_gone, open_one, settled_by
@@ -251,6 +252,9 @@ async def _request(
 
 async def _anew(closed: Refund, reason: str, now: datetime) -> UUID:
     await _admit_closed(closed, RefundState.CLOSED)
+    await order_row.note(
+        closed.order_id, OrderEventKind.REFUND_REQUESTED, now, reason=reason, amount_fen=closed.amount_fen
+    )
     asked = await request(
         await Order.get(id=closed.order_id),
         await Payment.get(id=closed.payment_id),
@@ -361,6 +365,7 @@ async def paid_by_hand(
                 "UPDATE refund SET state = 'succeeded', evidence = $2, finished_at = $3, due_at = NULL WHERE id = $1",
                 [one.id, evidence.strip(), now],
             )
+            await order_row.note(one.order_id, OrderEventKind.REFUND_BY_HAND, now, amount_fen=one.amount_fen)
             await settled_by(operator_id, case, action="paid_by_hand", how=evidence.strip(), now=now)
             await refund.money_is_back(deps, await Refund.get(id=one.id), now)
             await remember(operator_id, key=key, operation=operation, content=content, result={}, now=now)

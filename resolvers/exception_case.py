@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from loyalty.exception_case import CaseKind, CaseNotFound, admit_resolution, due_at
+from loyalty.exception_case import CaseAction, CaseKind, CaseNotFound, admit_action, admit_resolution, due_at
 from loyalty.operator import OperatorNotFound
 from models.engine import changed, retried, rows, transaction
 from models.ids import new_id
@@ -83,7 +83,8 @@ async def resolve(
 ) -> ExceptionCase:
     """Settle an open case with a word on how; a case that is settled stays as it is.
 
-    Raises: CaseNotFound (none, or settled already), ResolutionInvalid, KeyInvalid, KeyReused.
+    Raises: CaseNotFound (none, or settled already), CaseActionRefused (words alone do not settle its kind),
+        ResolutionInvalid, KeyInvalid, KeyReused.
     """
     now = deps.clock.now()
     key, operation = idempotency_key, "exceptionCaseResolve"
@@ -93,6 +94,7 @@ async def resolve(
         if await replayed(operator_id, key=key, operation=operation, content=content) is None:
             admit_resolution(resolution)
             case = await open_one(case_id)
+            admit_action(CaseKind(case.kind), CaseAction.RESOLVE)
             await settled_by(operator_id, case, action="resolve", how=resolution.strip(), now=now)
             await remember(operator_id, key=key, operation=operation, content=content, result={}, now=now)
         return await ExceptionCase.get(id=case_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 
 from loyalty.order import OrderNotFound, OrderState
+from loyalty.order_event import OrderEventKind
 from loyalty.payment import RefundCause, RefundState, admit_refund_reason
 from loyalty.refund import PartState, RefundNotStuck
 from models.after_sale import OrderRefund
@@ -42,7 +43,7 @@ async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason:
     Raises:
         OrderNotFound, OrderStateRefused: there is nothing to refund.
         RefundReasonInvalid: the payer must be told why.
-        RefundInProgress, RefundsUsedUp: another refund is on its way, or WeChat takes no more.
+        RefundInProgress, RefundsUsedUp: another refund is on its way, or WeChat takes no other number for it.
         MallNotReturnable: what a mall exchange gave is used, or was a gift to charity.
         ClawBackBlocked: the programme forbids it while earned points are spent.
         KeyInvalid, KeyReused: the idempotency key.
@@ -310,9 +311,11 @@ async def conclude(deps: Deps, result: RefundResult | RefundNotice) -> bool:
                 await money_is_back(deps, refund, now)
             case "CLOSED":
                 await _set(refund, RefundState.CLOSED, result.refund_id, now, finished=True)
+                await _tell_failed(refund, now)
                 await _refund_case(refund, "refund_closed", now)
             case "ABNORMAL":
                 await _set(refund, RefundState.ABNORMAL, result.refund_id, now, finished=True)
+                await _tell_failed(refund, now)
                 await _refund_case(refund, "refund_abnormal", now)
             case _:
                 await _set(refund, RefundState.PROCESSING, result.refund_id, now, finished=False)
@@ -333,6 +336,12 @@ async def _set(refund: Refund, state: RefundState, wechat_refund_id: str, now: d
             None if finished else now + _wait(refund.tries + 1),
         ],
     )
+
+
+async def _tell_failed(refund: Refund, now: datetime) -> None:
+    """Once for each request: one that was abnormal already has told it."""
+    if refund.state != RefundState.ABNORMAL:
+        await note(refund.order_id, OrderEventKind.REFUND_FAILED, now, amount_fen=refund.amount_fen)
 
 
 async def _refund_case(refund: Refund, kind: str, now: datetime) -> None:

@@ -41,7 +41,7 @@ from resolvers.order_reversal import reverse
 from resolvers.order_row import note, step
 from resolvers.programme import InForce, version
 from resolvers.referral_reward import order_refunded
-from resolvers.refund_request import payment_of, request
+from resolvers.refund_request import payment_of, request_part
 
 _LINES = """
 SELECT line.id, line.quantity, line.shipped_count, line.claimed_count, line.refunding_count, line.refunded_count,
@@ -115,10 +115,10 @@ async def open_part(
     """Write that a part of a paid order goes back, and ask for its money; what costs none is booked at once.
 
     ``expected`` is the fingerprint of the preview that was confirmed. Returns the part, and the id of the refund that
-    is to be sent to WeChat after the commit.
+    is to be sent to WeChat after the commit; None when there is nothing to send.
 
     Raises:
-        OrderStateRefused, RefundInProgress, RefundsUsedUp: nothing can go back now.
+        OrderStateRefused, RefundInProgress: nothing can go back now.
         RefundLinesInvalid, RefundNotWhole: these pieces cannot.
         MallNotReturnable: what a mall exchange gave is used, or was a gift to charity.
         ClawBackBlocked: the programme forbids it while earned points are spent.
@@ -137,16 +137,7 @@ async def open_part(
     if payment is None:
         await _book(deps, order, part, now)
         return part, None
-    refund = await request(
-        order,
-        payment,
-        cause=wish.cause,
-        reason=wish.reason,
-        now=now,
-        amount_fen=part.amount_fen,
-        order_refund_id=part.id,
-    )
-    return part, refund.id
+    return part, await request_part(order, payment, part, now=now)
 
 
 async def rehearsed(deps: Deps, order_id: UUID, wish: Wish, now: datetime) -> RefundEffect:

@@ -6,13 +6,15 @@ from uuid import UUID
 
 from loyalty.fulfilment import Pieces
 from loyalty.order import OrderLine
-from loyalty.refund import RefundEffect
+from loyalty.payment import RefundCause, RefundState
+from loyalty.refund import MOST_REFUNDS, RefundEffect
 from models.after_sale import OrderRefund
 from models.engine import rows
-from models.ids import new_secret
+from models.ids import new_id, new_secret
 from models.order import Order
 from models.order import OrderLine as OrderLineRow
-from resolvers import after_sale, order, parcel, payment, refund
+from models.payment import Payment, Refund
+from resolvers import after_sale, exception_action, order, parcel, payment, refund
 from resolvers.deps import Deps
 from resolvers.order_price import CouponWish
 from tests.doors import make_operator
@@ -79,6 +81,35 @@ async def give_back(
     )
     await wechat.settle()
     return await OrderRefund.filter(order_id=order_id).order_by("-id").first()  # type: ignore[return-value]
+
+
+async def use_up(order_id: UUID) -> None:
+    """All the refunds that WeChat takes for the order's payment are spent, on some that it has closed."""
+    (payment_row,) = await Payment.filter(order_id=order_id)
+    await Refund.bulk_create(
+        [
+            Refund(
+                id=one,
+                order_id=order_id,
+                payment_id=payment_row.id,
+                out_refund_no=one.hex,
+                amount_fen=1,
+                cause=RefundCause.BY_OPERATOR,
+                state=RefundState.CLOSED,
+                requested_at=payment_row.recorded_at,
+                finished_at=payment_row.recorded_at,
+            )
+            for one in (new_id(payment_row.recorded_at) for _ in range(MOST_REFUNDS))
+        ]
+    )
+
+
+async def pay_by_hand(deps: Deps, case_id: UUID) -> None:
+    """An operator pays what a case is about back in another way."""
+    boss = await make_operator(deps)
+    await exception_action.paid_by_hand(
+        deps, operator_id=boss.id, case_id=case_id, evidence="银行转账 8812", idempotency_key=new_secret(12)
+    )
 
 
 async def send(deps: Deps, order_id: UUID, pieces: Mapping[UUID, int] | None = None) -> None:

@@ -23,6 +23,7 @@ from loyalty.after_sale import (
     NothingToReturn,
     ReturnNeeded,
 )
+from loyalty.exception_case import CaseKind
 from loyalty.idempotency import KeyReused
 from loyalty.order import OrderNotFound, OrderState, OrderStateRefused
 from loyalty.refund import RefundChanged, RefundEffect, RefundLinesInvalid
@@ -30,13 +31,14 @@ from models.after_sale import AfterSale, OrderRefund
 from models.engine import rows
 from models.ids import new_secret
 from models.order import Order, OrderLine
+from models.payment import ExceptionCase
 from resolvers import after_sale, after_sale_decision, fulfilment, refund
 from resolvers.after_sale import Asked
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.verify import verify
 from tests.doors import make_member, make_operator
-from tests.refunds import bought, give_back, lines_of, send, standing
+from tests.refunds import bought, give_back, lines_of, pay_by_hand, send, standing, use_up
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
@@ -310,6 +312,19 @@ async def test_an_approved_refund_waits_for_the_one_on_its_way(
         await wechat.settle()
     assert (await state_of(first), await state_of(second)) == ("refunded", "refunded")
     assert (await Order.get(id=one.id)).refunded_fen == 60_000
+
+
+async def test_a_request_that_wechat_takes_no_refund_for_is_paid_back_by_hand(
+    open_store: Deps, wechat: SandboxControl
+) -> None:
+    one, (line,) = await paid(open_store, wechat, 2)
+    await use_up(one.id)
+    row = await approve(open_store, await ask(open_store, one, wish({line.id: 2})))
+    assert row.state == AfterSaleState.REFUNDING
+    case = await ExceptionCase.get(order_id=one.id)
+    assert case.kind == CaseKind.REFUNDS_USED_UP
+    await pay_by_hand(open_store, case.id)
+    assert (await state_of(row), (await Order.get(id=one.id)).state) == (AfterSaleState.REFUNDED, OrderState.REFUNDED)
 
 
 async def test_the_shops_silence_is_a_case_or_an_approval_as_it_has_set(

@@ -118,6 +118,12 @@ async def state_of(one: Order) -> str:
     return (await Order.get(id=one.id)).state
 
 
+async def timeline(one: Order) -> list[str]:
+    """What happened to the order since it was paid."""
+    found = await rows("SELECT kind FROM order_event WHERE order_id = $1 ORDER BY id", [one.id])
+    return [row["kind"] for row in found if row["kind"] not in ("placed", "paid")]
+
+
 # Whose it is, and by when
 
 
@@ -220,6 +226,7 @@ async def test_a_closed_refund_is_asked_for_again_once_under_a_new_number(
     await wechat.settle()
     assert await state_of(one) == OrderState.REFUNDED
     assert sorted([row.state for row in await Refund.filter(order_id=one.id)]) == ["closed", "succeeded"]
+    assert await timeline(one) == ["refund_requested", "refund_failed", "refund_requested", "refunded"]
     assert await AuditRow.filter(action="exception_case.refund", subject_id=str(case.id)).count() == 1
 
 
@@ -236,6 +243,7 @@ async def test_an_abnormal_refund_is_paid_by_hand_with_its_proof(
         assert (after.resolved_by_id, after.resolution) == (boss, "银行转账 8812")
     assert await state_of(one) == OrderState.REFUNDED
     assert (await Refund.get(order_id=one.id)).evidence == "银行转账 8812"
+    assert await timeline(one) == ["refund_requested", "refund_failed", "refund_by_hand", "refunded"]
 
 
 async def test_an_abnormal_refund_that_wechat_settled_closes_its_case(
@@ -251,6 +259,7 @@ async def test_an_abnormal_refund_that_wechat_settled_closes_its_case(
     after = await exception_action.retry(open_store, **asked, idempotency_key=a_key())
     assert (after.resolved_by_id, after.resolution) == (None, "款项已退回")
     assert await state_of(one) == OrderState.REFUNDED
+    assert await timeline(one) == ["refund_requested", "refund_failed", "refunded"]
 
 
 async def test_a_refund_wechat_may_still_pay_is_not_paid_by_hand(

@@ -9,6 +9,7 @@ import pytest_asyncio
 from jobs.sweeps import SWEEPS
 from jobs.worker import run_due
 from loyalty.after_sale import AfterSaleKind, AfterSaleReason, AfterSaleState
+from loyalty.exception_case import CaseKind
 from loyalty.fulfilment import FulfilmentStateRefused
 from loyalty.group_buy import (
     Fallback,
@@ -34,6 +35,7 @@ from models.group_buy import GroupBuy, GroupSeat, GroupTeam
 from models.ids import new_secret
 from models.keyset import Page
 from models.order import Order
+from models.payment import ExceptionCase
 from resolvers import after_sale, after_sale_decision, group_buy, group_campaign, order, payment
 from resolvers.after_sale import Asked
 from resolvers.clock import SetClock
@@ -42,7 +44,7 @@ from resolvers.group_buy import Wish
 from resolvers.verify import verify
 from tests import teams
 from tests.doors import make_operator
-from tests.refunds import give_back, lines_of, send, standing
+from tests.refunds import give_back, lines_of, pay_by_hand, send, standing, use_up
 from tests.sandbox_server import SandboxControl
 from tests.store_server import reachable
 
@@ -172,6 +174,26 @@ async def test_a_refund_that_fails_stops_no_other(deps: Deps, wechat: SandboxCon
     await worked(deps, wechat)
     states = [(await Order.get(id=seat.order_id)).state for seat in await GroupSeat.filter(team_id=team.id)]
     assert states == [OrderState.REFUNDED, OrderState.REFUNDED]
+
+
+async def test_what_wechat_takes_no_refund_of_any_more_is_paid_back_by_hand(
+    deps: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    sale = await teams.campaign(deps, team_hours=1)
+    team = await teams.open_team(deps, wechat, sale)
+    one = await teams.joined(deps, wechat, sale, team)
+    await use_up(one.id)
+    await later(clock, wechat, hours=1)
+    await worked(deps, wechat)
+    assert (await state(one), (await seat_of(one)).due_at) == (OrderState.REFUNDING, None)
+    case = await ExceptionCase.get(order_id=one.id)
+    assert case.kind == CaseKind.REFUNDS_USED_UP
+    await later(clock, wechat, minutes=5)
+    await worked(deps, wechat)
+    assert await ExceptionCase.filter(order_id=one.id).count() == 1
+    await pay_by_hand(deps, case.id)
+    assert (await state(one), (await seat_of(one)).state) == (OrderState.REFUNDED, SeatState.RETURNED)
+    assert await teams.stock_left(sale.sku_id) == 100
 
 
 async def test_enough_members_complete_a_team_at_its_end_and_nobody_is_invented(

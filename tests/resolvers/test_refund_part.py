@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loyalty.address import Contact, Region
+from loyalty.exception_case import CaseActionRefused
 from loyalty.order import OrderLine, OrderState, OrderStateRefused
 from loyalty.points import ClawBackBlocked
 from loyalty.refund import (
@@ -30,8 +31,8 @@ from models.coupon import Coupon
 from models.engine import rows
 from models.ids import new_secret
 from models.order import Order
-from models.payment import Refund
-from resolvers import address, order, payment, points_mall, refund, shipping
+from models.payment import ExceptionCase, Refund
+from resolvers import address, exception_case, order, payment, points_mall, refund, shipping
 from resolvers.address import AddressWish
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
@@ -43,7 +44,7 @@ from tests.coupons import claimed
 from tests.doors import make_member, make_operator
 from tests.mall import give_points, make_item
 from tests.promotions import run_promotion, stop_promotion, used
-from tests.refunds import bought, give_back, lines_of, previewed, send, standing
+from tests.refunds import bought, give_back, lines_of, pay_by_hand, previewed, send, standing
 from tests.rulebook import buys, published, tiers
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -356,10 +357,25 @@ async def test_wechat_takes_fifty_refunds_of_a_payment_and_no_more(open_store: D
     await wechat.script_refunds(status="SUCCESS", at_once=True)
     for _ in range(MOST_REFUNDS):
         await give_back(deps, wechat, one.id, {line.id: 1})
+    part = await give_back(deps, wechat, one.id, {line.id: 1})
+    kept = await Refund.get(order_refund_id=part.id)
+    assert (part.state, kept.state, kept.tries, kept.due_at) == ("requested", "closed", 0, None)
+    assert (await Order.get(id=one.id)).refunding_fen == 100
+    boss = await make_operator(deps)
     with pytest.raises(RefundsUsedUp):
-        await give_back(deps, wechat, one.id, {line.id: 1})
+        await refund.ask_anew(deps, operator_id=boss.id, order_refund_id=part.id, idempotency_key=new_secret(12))
+    case = await ExceptionCase.get(order_id=one.id)
+    assert (case.kind, case.details) == ("refunds_used_up", {"refund_id": str(kept.id), "amount_fen": 100})
+    with pytest.raises(CaseActionRefused):
+        await exception_case.resolve(
+            deps, operator_id=boss.id, case_id=case.id, resolution="知道了", idempotency_key=new_secret(12)
+        )
+    await pay_by_hand(deps, case.id)
+    assert (await OrderRefund.get(id=part.id)).state == "done"
     found = await Order.get(id=one.id)
-    assert (found.state, found.refunded_fen, found.refunding_fen) == (OrderState.PAID, 5_000, 0)
+    assert (found.state, found.refunded_fen, found.refunding_fen) == (OrderState.PAID, 5_100, 0)
+    told = await rows("SELECT kind FROM order_event WHERE order_id = $1 ORDER BY id DESC LIMIT 4", [one.id])
+    assert [row["kind"] for row in told] == ["part_refunded", "refund_by_hand", "refund_failed", "refund_requested"]
 
 
 async def test_in_block_mode_only_the_part_whose_points_are_there_is_refunded(
