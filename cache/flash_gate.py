@@ -92,13 +92,14 @@ class GateContent:
 class Seen:
     """How a gate stands: ``mark`` changes with every change, ``old`` are tickets that are in flight for too long.
 
-    ``lowered``: it once had too many pieces since it was loaded, so there are orders that it does not know of.
+    ``missed``: since it was loaded it once had too many pieces, or another server has taken its place or the same one
+    has begun anew, so there may be orders and releases that it does not know of.
     """
 
     mark: str
     left: int
     in_flight: int
-    lowered: bool
+    missed: bool
     old: Sequence[Asked]
 
 
@@ -203,7 +204,7 @@ async def look(redis: Client, item_id: UUID, *, old_before: datetime, lower_to: 
         for request, member, pieces in zip(named, named, named, strict=True)
         if member
     ]
-    return Seen(mark=found[0].decode(), left=found[1], in_flight=found[2], lowered=bool(found[3]), old=old)
+    return Seen(mark=found[0].decode(), left=found[1], in_flight=found[2], missed=bool(found[3]), old=old)
 
 
 async def left_of(redis: Client, item_ids: Sequence[UUID]) -> Mapping[UUID, int]:

@@ -11,7 +11,10 @@ elseif not there[1] or there[1] .. '.' .. there[2] ~= ARGV[2] or redis.call('ZCA
     return 0
 end
 redis.call('DEL', gate, flight)
-redis.call('HSET', gate, 'epoch', ARGV[1], 'version', 0)
+-- A server that comes back from its file, or a replica in its place, has another life: see flash_gate_look.lua.
+local about = redis.pcall('INFO', 'server')
+local life = type(about) == 'string' and string.match(about, 'run_id:(%x+)') or ''
+redis.call('HSET', gate, 'epoch', ARGV[1], 'version', 0, 'life', life)
 for at = 4, #ARGV, 1000 do
     redis.call('HSET', gate, unpack(ARGV, at, math.min(at + 999, #ARGV)))
 end

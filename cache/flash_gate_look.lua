@@ -2,9 +2,11 @@
 -- KEYS: the gate, its tickets in flight. ARGV: those pieces, or -1 to lower nothing; the instant (ms) before which a
 -- ticket in flight is old; how many old ones to name.
 -- Answers nothing when there is no gate; else its mark, its pieces before lowering, how many tickets are in flight,
--- whether it was lowered since it was loaded (1 or 0), and of the old ones request, member and pieces.
+-- whether it has missed something since it was loaded (1 or 0), and of the old ones request, member and pieces.
+-- It has if it was lowered, or if this is another life of the server than the one in which it was loaded: its last
+-- moments may be lost, and what was lost of two members may leave the right number of pieces.
 local gate, flight = KEYS[1], KEYS[2]
-local there = redis.call('HMGET', gate, 'epoch', 'version', 'left', 'lowered')
+local there = redis.call('HMGET', gate, 'epoch', 'version', 'left', 'lowered', 'life')
 if not there[1] then
     return {}
 end
@@ -14,7 +16,10 @@ if open >= 0 and left > open then
     redis.call('HSET', gate, 'left', open, 'lowered', 1)
     redis.call('HINCRBY', gate, 'version', 1)
 end
-local seen = {mark, left, redis.call('ZCARD', flight), tonumber(there[4] or 0)}
+local about = redis.pcall('INFO', 'server')
+local life = type(about) == 'string' and string.match(about, 'run_id:(%x+)') or ''
+local missed = (there[4] == '1' or there[5] ~= life) and 1 or 0
+local seen = {mark, left, redis.call('ZCARD', flight), missed}
 for _, request in ipairs(redis.call('ZRANGEBYSCORE', flight, '-inf', ARGV[2], 'LIMIT', 0, ARGV[3])) do
     local pieces, member = string.match(redis.call('HGET', gate, 't:' .. request) or '', '^(%d+):%a:(.+)$')
     seen[#seen + 1] = request

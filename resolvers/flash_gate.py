@@ -188,8 +188,10 @@ async def claim_due(deps: Deps, limit: int) -> list[UUID]:
 async def reconcile(deps: Deps, *, item_id: UUID) -> Drift:
     """Hold a gate against the database and repair it: downward at once, upward when nothing is in flight.
 
-    A gate that was lowered has missed orders, and what it counts for their members is wrong as well: it is loaded
-    anew as soon as nothing is in flight. Tickets that are in flight for too long become an order's, or are taken back.
+    A gate that was lowered has missed orders, and what it counts for their members is wrong as well; one whose server
+    came back, or left its place to a replica, may have missed orders and releases and still have the right number of
+    pieces. Both are loaded anew as soon as nothing is in flight. Tickets that are in flight for too long become an
+    order's, or are taken back.
     A gate that is gone is loaded.
 
     Raises: the errors in ``AWAY``.
@@ -204,10 +206,11 @@ async def reconcile(deps: Deps, *, item_id: UUID) -> Drift:
     row = (await rows(_OPEN, [item_id]))[0]
     open_now = open_count(left=row["left_count"], waiting=row["waiting_count"])
     seen = await gate.look(deps.redis, item_id, old_before=now - OLD_AFTER, lower_to=open_now)
-    if seen is None or (seen.left == open_now and not seen.lowered):
+    if seen is None or (seen.left == open_now and not seen.missed):
         return Drift(item_id=item_id, pieces=0, repair=Repair.NONE)
     pieces = seen.left - open_now
     if pieces > 0:
+        log.info("flash_gate_lowered", item_id=str(item_id), pieces=pieces)
         return Drift(item_id=item_id, pieces=pieces, repair=Repair.LOWERED)
     if seen.in_flight:
         # Pieces of tickets in flight are missing here and not yet there: that is no drift.

@@ -37,9 +37,27 @@ class RedisForm:
         self._buses: list[int] = []
         self._sentinels: list[int] = []
         self._pair = (0, 0)
+        self._falls_behind = False
+
+    @property
+    def has_replica(self) -> bool:
+        """Whether somebody takes the place of a server that dies."""
+        return self.form is not Form.STANDALONE
+
+    def falls_behind(self, key: str) -> None:
+        """From now until the next failover, the replica of the server that has the key hears nothing."""
+        _comes(lambda: all(self._who_has(key)))
+        with _connected(self._who_has(key)[0]) as at_primary:
+            assert at_primary.wait(1, 5000) >= 1, "the replica has everything until now"
+            at_primary.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")
+            at_primary.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        self._falls_behind = True
 
     def fail_over(self, key: str = "any") -> None:
-        """Kill the server that has the key once its replica has all of it, and return when another one serves."""
+        """Kill the server that has the key once its replica has all of it, and return when another one serves.
+
+        A replica that ``falls_behind`` takes over as it is.
+        """
         if self.form is Form.STANDALONE:
             (port,) = self._ports
             self._kill(port)
@@ -48,8 +66,10 @@ class RedisForm:
         # A replica that is just joining is named by nobody yet: one waits until each server has its replica.
         _comes(lambda: all(self._who_has(key)))
         primary, replica = self._who_has(key)
-        with _connected(primary) as at_primary:
-            assert at_primary.wait(1, 5000) >= 1, "the replica has everything"
+        if not self._falls_behind:
+            with _connected(primary) as at_primary:
+                assert at_primary.wait(1, 5000) >= 1, "the replica has everything"
+        self._falls_behind = False
         self._kill(primary)
         if self.form is Form.CLUSTER:
             with _connected(replica) as at_replica:

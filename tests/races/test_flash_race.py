@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from cache.engine import connect
-from loyalty.flash_sale import FlashSoldOut
+from loyalty.flash_sale import FlashLimitReached, FlashSoldOut
 from models.asyncpg_backend import Conflict
 from models.engine import changed, rows, transaction
 from models.ids import new_secret
@@ -19,10 +20,10 @@ from resolvers import flash_gate as gate
 from resolvers import flash_sale, flash_wait, order
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.flash_gate import Repair
+from resolvers.flash_gate import AWAY, Repair
 from resolvers.group_commit import GroupCommit
 from resolvers.order_write import write_orders
-from tests.doors import Door, doors_app
+from tests.doors import Door, doors_app, make_member
 from tests.flash import Sale, close_sale, make_sale, pieces
 from tests.races.buyers import (
     CANCEL,
@@ -268,6 +269,52 @@ async def test_redis_killed_in_the_middle_oversells_nothing_and_loses_no_order(
     await assert_the_books_are_right()
     await there.group_commit.idle()
     await there.redis.aclose()
+
+
+async def test_a_gate_that_comes_back_without_its_last_moments_is_loaded_anew_though_its_pieces_are_right(
+    deps: Deps, redis_form: RedisForm
+) -> None:
+    there = replace(deps, redis=connect(redis_form.url), group_commit=GroupCommit())
+    sale = await make_sale(there, stock=STOCK, member_limit=1)
+    gate_key = f"flash:{{sale:{sale.item_id}}}:gate"
+
+    async def buys(member_id: UUID) -> UUID:
+        placed = await flash_sale.purchase(
+            there, member_id=member_id, item_id=sale.item_id, quantity=1, idempotency_key=new_secret(12)
+        )
+        await there.group_commit.idle()
+        return placed.id
+
+    gives_back, buys_late = [(await make_member(there)).id for _ in range(2)]
+    given_back = await buys(gives_back)
+    assert (await gate.reconcile(there, item_id=sale.item_id)).repair is Repair.NONE
+    if redis_form.has_replica:
+        await asyncio.to_thread(redis_form.falls_behind, gate_key)
+    await order.cancel(there, member_id=gives_back, order_id=given_back)
+    await tell_everybody(there, sale)
+    await buys(buys_late)
+    await asyncio.to_thread(redis_form.fail_over, gate_key)
+    await once_it_answers(there, gate_key)
+    assert (await flash_sale.open_counts(there, [sale.item_id]))[sale.item_id] == STOCK - 1
+    if redis_form.has_replica:
+        with pytest.raises(FlashLimitReached):
+            await buys(gives_back)
+    assert (await gate.reconcile(there, item_id=sale.item_id)).repair is Repair.LOADED
+    assert (await gate.reconcile(there, item_id=sale.item_id)).repair is Repair.NONE
+    await buys(gives_back)
+    with pytest.raises(FlashLimitReached):
+        await buys(buys_late)
+    await assert_the_books_are_right()
+    await there.redis.aclose()
+
+
+async def once_it_answers(deps: Deps, key: str) -> None:
+    """Old connections have failed, and the new server is found."""
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(*AWAY):
+                await deps.redis.execute_command("EXISTS", key)
+                return
 
 
 @dataclass
