@@ -122,6 +122,7 @@ async def dependencies(settings: Settings) -> AsyncIterator[Deps]:
                 appid=_given(settings.wechat_app_id),
             ),
             receive_after=timedelta(days=settings.receive_after_days),
+            unshipped_after=timedelta(hours=settings.unshipped_after_hours),
             after_sale=AfterSaleTerms(
                 answer=timedelta(hours=settings.after_sale_answer_hours),
                 approves_on_silence=settings.after_sale_approves_on_silence,

@@ -160,6 +160,7 @@ class Settings(BaseSettings):
     pay_window_s: int = Field(30 * 60, ge=5 * 60, le=86_400)
     quote_window_s: int = Field(10 * 60, ge=60, le=60 * 60)
     receive_after_days: int = Field(10, ge=3, le=60)
+    unshipped_after_hours: int = Field(36, ge=1, le=720)
     after_sale_answer_hours: int = Field(48, ge=1, le=720)
     after_sale_approves_on_silence: bool = False
     after_sale_send_back_days: int = Field(7, ge=1, le=60)

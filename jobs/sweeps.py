@@ -31,6 +31,7 @@ from resolvers import (
     tier,
     tier_overlay,
     tier_period,
+    unshipped_watch,
 )
 from resolvers.deps import Deps
 
@@ -127,6 +128,11 @@ async def _receive(deps: Deps, due: tuple[UUID, UUID]) -> None:
     await fulfilment.receive_by_time(deps, order_id=order_id, member_id=member_id)
 
 
+async def _tell_unshipped(deps: Deps, due: tuple[UUID, UUID]) -> None:
+    order_id, member_id = due
+    await unshipped_watch.tell(deps, order_id=order_id, member_id=member_id)
+
+
 async def _carry_on(deps: Deps, after_sale_id: UUID) -> None:
     await after_sale_decision.carry_on(deps, after_sale_id=after_sale_id)
 
@@ -164,6 +170,7 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep(name="forget_idempotency_keys", every_s=600, due=_once, do=_forget_keys),
     Sweep(name="clear_sessions", every_s=600, due=_once, do=_clear_sessions),
     Sweep(name="watch_holds", every_s=600, due=order_hold_watch.stuck, do=order_hold_watch.tell),
+    Sweep(name="watch_unshipped", every_s=600, due=unshipped_watch.overdue, do=_tell_unshipped),
     Sweep(name="reconcile_bills", every_s=600, due=reconciliation.due, do=_reconcile),
     Sweep(name="keep_birthdays", every_s=300, due=birthday.due, do=_birthday),
     *FLASH_SWEEPS,

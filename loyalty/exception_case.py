@@ -29,6 +29,7 @@ class CaseKind(StrEnum):
     REFUND_MISMATCH = "refund_mismatch"
     REFUNDS_USED_UP = "refunds_used_up"
     EXCHANGE_UNDELIVERED = "exchange_undelivered"
+    UNSHIPPED = "unshipped"
     SHIPPING_UPLOAD_FAILED = "shipping_upload_failed"
     AFTER_SALE_OVERDUE = "after_sale_overdue"
     BILL_OURS_ONLY = "bill_ours_only"
@@ -175,6 +176,14 @@ RULES: Mapping[CaseKind, CaseRule] = {
         actions=(CaseAction.RETRY, CaseAction.REFUND, CaseAction.RESOLVE),
         advice_zh="重新发放；不能发放时退款",
         advice_en="Deliver again; refund it if that cannot be.",
+    ),
+    CaseKind.UNSHIPPED: CaseRule(
+        zh="已付款订单迟迟未发货或备货",
+        en="A paid order is neither sent nor ready to be picked up; WeChat wants goods sent within 48 hours.",
+        within=_hours(12),
+        actions=(CaseAction.RESOLVE,),
+        advice_zh="尽快发货或备货；不能发货时退款",
+        advice_en="Send it or tell the member that it is ready; refund it if that cannot be.",
     ),
     CaseKind.SHIPPING_UPLOAD_FAILED: CaseRule(
         zh="发货信息未能上传微信，款项可能延迟结算",

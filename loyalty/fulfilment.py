@@ -27,6 +27,9 @@ MAX_RECEIVE_AFTER: Final = timedelta(days=60)
 RECEIPT_WAITS: Final = timedelta(days=1)
 """How long the automatic receipt of an order waits while it is being refunded."""
 
+UNSHIPPED_AFTER: Final = timedelta(hours=36)
+"""How long after the payment somebody is told that goods are still here. WeChat wants them sent within 48 hours."""
+
 _CARRIER = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _TRACKING_NUMBER = re.compile(r"[A-Za-z0-9-]{4,64}")
 
@@ -52,6 +55,10 @@ TRANSITIONS: Mapping[FulfilmentState, frozenset[FulfilmentState]] = {
     FulfilmentState.TO_PICK_UP: frozenset({FulfilmentState.NONE, FulfilmentState.RECEIVED}),
     FulfilmentState.RECEIVED: frozenset(),
 }
+
+
+WAITING: Final = frozenset({FulfilmentState.TO_SHIP, FulfilmentState.PARTLY_SHIPPED, FulfilmentState.TO_PICK_UP})
+"""Something of the order is still here."""
 
 
 class ReceivedBy(StrEnum):

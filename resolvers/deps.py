@@ -5,7 +5,7 @@ from datetime import timedelta, tzinfo
 
 from cache.client import Client
 from loyalty.after_sale import AfterSaleTerms
-from loyalty.fulfilment import RECEIVE_AFTER
+from loyalty.fulfilment import RECEIVE_AFTER, UNSHIPPED_AFTER
 from loyalty.order_quote import QUOTE_WINDOW
 from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
 from resolvers.clock import Clock
@@ -36,5 +36,6 @@ class Deps:
     quote_window: timedelta = QUOTE_WINDOW
     shipping: ShippingClient
     receive_after: timedelta = RECEIVE_AFTER
+    unshipped_after: timedelta = UNSHIPPED_AFTER
     after_sale: AfterSaleTerms = field(default_factory=AfterSaleTerms)
     group_commit: GroupCommit = field(default_factory=GroupCommit)

@@ -12,7 +12,7 @@ from loyalty.points_mall import MallItemKind
 from models.engine import changed, in_transaction, retried, rows, transaction
 from models.order import Order
 from models.turn import turn
-from resolvers import shipping_upload
+from resolvers import shipping_upload, unshipped_watch
 from resolvers.deps import Deps
 from resolvers.order_row import note, owned
 
@@ -24,7 +24,7 @@ async def begin(order: Order, now: datetime) -> None:
     """
     state = rule.at_payment(has_goods=await _has_goods(order), picked_up=order.pick_up_point_id is not None)
     if state is not FulfilmentState.NONE:
-        await step(order, state)
+        await step(order, state, now)
         return
     await changed("UPDATE shop_order SET completed_at = $2 WHERE id = $1", [order.id, now])
     order.completed_at = now
@@ -42,13 +42,16 @@ async def _has_goods(order: Order) -> bool:
     return bool(found)
 
 
-async def step(order: Order, wanted: FulfilmentState, **columns: object) -> None:
+async def step(order: Order, wanted: FulfilmentState, now: datetime, **columns: object) -> None:
     """Move the goods to another state by compare-and-set, with the columns that go with it.
 
     Raises: FulfilmentStateRefused.
     """
+    was_waiting = order.fulfilment_state in rule.WAITING
     rule.admit_step(FulfilmentState(order.fulfilment_state), wanted)
     await turn(order, "fulfilment_state", wanted, **columns)
+    if was_waiting and wanted not in rule.WAITING:
+        await unshipped_watch.no_longer(order.id, now)
 
 
 async def pieces(order_id: UUID) -> list[LinePieces]:
@@ -82,7 +85,7 @@ async def recount(deps: Deps, order: Order, now: datetime) -> None:
     if wanted is not current:
         is_shipped = wanted is FulfilmentState.SHIPPED and order.state == OrderState.PAID
         due = rule.receive_due(now, deps.receive_after) if is_shipped else None
-        await step(order, wanted, receive_due_at=due)
+        await step(order, wanted, now, receive_due_at=due)
         if is_shipped:
             await note(order.id, OrderEventKind.SHIPPED, now)
     elif wanted is FulfilmentState.SHIPPED and order.state == OrderState.REFUNDED:
@@ -92,7 +95,7 @@ async def recount(deps: Deps, order: Order, now: datetime) -> None:
 
 async def receive(order: Order, by: ReceivedBy, now: datetime) -> None:
     """The member has the goods; the order is complete. Raises: FulfilmentStateRefused."""
-    await step(order, FulfilmentState.RECEIVED, receive_due_at=None, completed_at=now)
+    await step(order, FulfilmentState.RECEIVED, now, receive_due_at=None, completed_at=now)
     await note(order.id, OrderEventKind.RECEIVED, now, by=by)
 
 

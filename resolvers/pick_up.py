@@ -8,7 +8,7 @@ from loyalty.order_event import OrderEventKind
 from loyalty.pick_up import PICK_UP_CODE, PickUpCodeInvalid
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
-from resolvers import fulfilment, one_time_code, shipping_upload
+from resolvers import fulfilment, one_time_code, shipping_upload, unshipped_watch
 from resolvers.audit import record
 from resolvers.deps import Deps
 from resolvers.one_time_code import ShownCode
@@ -35,6 +35,7 @@ async def tell_ready(deps: Deps, *, operator_id: UUID, order_id: UUID) -> Order:
             await changed("UPDATE shop_order SET pick_up_ready_at = $2 WHERE id = $1", [order_id, now])
             order.pick_up_ready_at = now
             await note(order_id, OrderEventKind.PICK_UP_READY, now)
+            await unshipped_watch.no_longer(order_id, now)
             await record(operator_id, "pick_up.ready", "order", order_id, None, None, now)
         return order
 
