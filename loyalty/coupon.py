@@ -14,7 +14,7 @@ from typing import Self
 from uuid import UUID
 
 from loyalty.money import BP
-from loyalty.programme import Definition, Fields, Reason, invalid
+from loyalty.programme import Definition, Fields, Name, Reason, invalid, scope_names
 from loyalty.refusal import Refusal
 from loyalty.shop_time import business_day, day_end, day_start
 
@@ -233,6 +233,15 @@ class Scope:
             return True
         return product_id in self.product_ids or not self.category_ids.isdisjoint(category_ids)
 
+    def definition(self) -> dict[str, list[str]]:
+        """What ``_parse_scope`` reads back."""
+        return {
+            "category_ids": _texts(self.category_ids),
+            "product_ids": _texts(self.product_ids),
+            "excluded_category_ids": _texts(self.excluded_category_ids),
+            "excluded_product_ids": _texts(self.excluded_product_ids),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouponTerms:
@@ -310,12 +319,7 @@ class CouponTerms:
             "discount_bp": self.discount_bp,
             "cap_fen": self.cap_fen,
             "threshold_fen": self.threshold_fen,
-            "scope": {
-                "category_ids": _texts(self.scope.category_ids),
-                "product_ids": _texts(self.scope.product_ids),
-                "excluded_category_ids": _texts(self.scope.excluded_category_ids),
-                "excluded_product_ids": _texts(self.scope.excluded_product_ids),
-            },
+            "scope": self.scope.definition(),
             "valid_from": self.valid_from.isoformat() if self.valid_from else None,
             "valid_until": self.valid_until.isoformat() if self.valid_until else None,
             "valid_days": self.valid_days,
@@ -330,6 +334,10 @@ class CouponTerms:
             "gift_limit": self.gift_limit,
             "gift_hours": self.gift_hours,
         }
+
+    def names(self) -> list[Name]:
+        """The goods of the scope, which must be there."""
+        return scope_names(self.scope.definition())
 
     def worth_fen(self) -> int | None:
         """The most that one coupon can cost the shop, in fen; None when nothing bounds it."""

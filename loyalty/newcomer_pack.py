@@ -6,7 +6,7 @@ Source: docs/rules/newcomer_pack.md
 from dataclasses import dataclass
 from typing import Self
 
-from loyalty.programme import DUPLICATE, Definition, Fields, invalid
+from loyalty.programme import DUPLICATE, Definition, Fields, Name, Noun, invalid
 
 MAX_ITEMS = 10
 MAX_COUNT = 20
@@ -43,3 +43,10 @@ class NewcomerPack:
     def definition(self) -> dict[str, object]:
         """The definition that ``parse`` reads back to an equal pack."""
         return {"items": [{"template_code": item.template_code, "count": item.count} for item in self.items]}
+
+    def names(self) -> list[Name]:
+        """The templates, which must be there."""
+        return [
+            Name(f"items[{at}].template_code", Noun.COUPON_TEMPLATE, item.template_code)
+            for at, item in enumerate(self.items)
+        ]

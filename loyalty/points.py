@@ -15,7 +15,7 @@ from typing import Self
 
 from loyalty.money import BP, MAX_FEN
 from loyalty.points_window import Boost, BoostOccasion, parse_boosts
-from loyalty.programme import DUPLICATE, MAX_POINTS, Definition, Fields, Reason, invalid
+from loyalty.programme import DUPLICATE, MAX_POINTS, Definition, Fields, Name, Noun, Reason, invalid
 from loyalty.refusal import Refusal
 from loyalty.shop_time import add_months, business_day, day_end, month_end, month_start, quarter_end, year_end
 
@@ -204,6 +204,14 @@ class PointsProgramme:
                 for action in self.actions
             ],
         }
+
+    def names(self) -> list[Name]:
+        """The tiers of the boosts, which must be there."""
+        return [
+            Name(f"boosts[{at}].tier_codes[{position}]", Noun.TIER, code)
+            for at, boost in enumerate(self.boosts)
+            for position, code in enumerate(boost.tier_codes)
+        ]
 
     @property
     def return_grace(self) -> timedelta:

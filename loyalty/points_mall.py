@@ -3,7 +3,7 @@
 Source: docs/rules/points_mall.md
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from loyalty.catalogue import MAX_STOCK
 from loyalty.order import MAX_PAYABLE_FEN, OutOfStock, QuantityInvalid
 from loyalty.points import PointsShort
 from loyalty.pricing import Explanation, Quote, QuotedLine
-from loyalty.programme import Definition, Fields, Reason, between, invalid
+from loyalty.programme import Definition, Fields, Name, Noun, Reason, between, invalid
 from loyalty.refusal import Refusal
 from loyalty.unit_price import PriceSource, PriceStep
 
@@ -150,6 +150,14 @@ class MallItem:
             "tier_codes": list(self.tier_codes),
             "tier_limits": [{"tier_code": code, "limit": limit} for code, limit in self.tier_limits.items()],
         }
+
+    def names(self) -> list[Name]:
+        """The tiers, which must be there. A coupon's template must be only when the item is published."""
+        tiers = {f"tier_codes[{at}]": code for at, code in enumerate(self.tier_codes)}
+        tiers |= {f"tier_limits[{at}].tier_code": code for at, code in enumerate(self.tier_limits)}
+        if self.kind is MallItemKind.TIER_TRIAL and self.target_code is not None:
+            tiers["target_code"] = self.target_code
+        return [Name(path, Noun.TIER, code) for path, code in tiers.items()]
 
     def limit_for(self, tier_code: str) -> int | None:
         """How many a member of that tier may have in all; None: no limit."""
@@ -297,17 +305,6 @@ def admit_window(*, opens_at: datetime | None, closes_at: datetime | None) -> No
     """Whether an item may be offered in this time, closed-open; None is open on that side. Raises: ProgrammeInvalid."""
     if opens_at is not None and closes_at is not None and closes_at <= opens_at:
         raise invalid("closes_at", Reason("must be later than opens_at", "必须晚于 opens_at"))
-
-
-def admit_tiers(item: MallItem, known_codes: Collection[str]) -> None:
-    """Whether every tier that the terms name is in the tier table. Raises: ProgrammeInvalid."""
-    named = {f"tier_codes[{at}]": code for at, code in enumerate(item.tier_codes)}
-    named |= {f"tier_limits[{at}].tier_code": code for at, code in enumerate(item.tier_limits)}
-    if item.kind is MallItemKind.TIER_TRIAL and item.target_code is not None:
-        named["target_code"] = item.target_code
-    for path, code in named.items():
-        if code not in known_codes:
-            raise invalid(path, Reason("is not a tier", "不是现有等级"))
 
 
 def admit_same_kind(item: MallItem, wanted: MallItem) -> None:

@@ -5,7 +5,7 @@ A published definition never changes; the version number stands beside it and ev
 Source: docs/rules/programme.md
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
@@ -61,6 +61,51 @@ def invalid(field: str, reason: Reason) -> ProgrammeInvalid:
 def between(low: int, high: int) -> Reason:
     """The reason for a number outside ``low..high``, both included."""
     return Reason(f"must be {low} to {high}", f"必须在 {low} 到 {high} 之间")
+
+
+class Noun(StrEnum):
+    """What a definition can name that is kept somewhere else."""
+
+    TIER = "tier"
+    COUPON_TEMPLATE = "coupon template"
+    CATEGORY = "category"
+    PRODUCT = "product"
+    SKU = "SKU"
+
+
+class Name(NamedTuple):
+    """Something that a definition names: a code, or an id as text, at ``path``."""
+
+    path: str
+    noun: Noun
+    value: str
+
+
+_ZH_NOUNS = {
+    Noun.TIER: "等级",
+    Noun.COUPON_TEMPLATE: "券模板",
+    Noun.CATEGORY: "分类",
+    Noun.PRODUCT: "商品",
+    Noun.SKU: "规格",
+}
+
+
+def admit_names(names: Iterable[Name], known: Mapping[Noun, Collection[str]]) -> None:
+    """Whether everything that is named is known. Raises: ProgrammeInvalid, for the first that is not."""
+    for name in names:
+        if name.value not in known.get(name.noun, ()):
+            value = f"“{name.value[:40]}”"
+            reason = Reason(f"names no {name.noun}: {value}", f"不是现有{_ZH_NOUNS[name.noun]}：{value}")
+            raise invalid(name.path, reason)
+
+
+def scope_names(scope: Mapping[str, Iterable[str]]) -> list[Name]:
+    """What a scope names, written out with fields such as ``category_ids`` and ``excluded_sku_ids``."""
+    return [
+        Name(f"scope.{field}", Noun[field.removeprefix("excluded_").removesuffix("_ids").upper()], value)
+        for field, values in scope.items()
+        for value in values
+    ]
 
 
 MAX_NOTE_LENGTH = 200

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from loyalty.coupon import Scope
 from loyalty.money import BP, apply_bp
-from loyalty.programme import Definition, Fields, Reason, invalid
+from loyalty.programme import Definition, Fields, Name, Noun, Reason, invalid, scope_names
 from loyalty.refusal import Refusal
 
 MAX_SCOPE = 200
@@ -135,15 +135,8 @@ class PromotionScope:
 
     def definition(self) -> dict[str, list[str]]:
         """What ``_parse_scope`` reads back."""
-        parts = {
-            "category_ids": self.goods.category_ids,
-            "product_ids": self.goods.product_ids,
-            "sku_ids": self.sku_ids,
-            "excluded_category_ids": self.goods.excluded_category_ids,
-            "excluded_product_ids": self.goods.excluded_product_ids,
-            "excluded_sku_ids": self.excluded_sku_ids,
-        }
-        return {name: sorted(str(one) for one in ids) for name, ids in parts.items()}
+        skus = {"sku_ids": self.sku_ids, "excluded_sku_ids": self.excluded_sku_ids}
+        return self.goods.definition() | {name: sorted(str(one) for one in ids) for name, ids in skus.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +232,11 @@ class PromotionTerms:
             "combines": sorted(self.combines),
             "member_limit": self.member_limit,
         }
+
+    def names(self) -> list[Name]:
+        """The goods of the scope and the tiers, which must be there."""
+        tiers = [Name("tier_codes", Noun.TIER, code) for code in sorted(self.tier_codes)]
+        return scope_names(self.scope.definition()) + tiers
 
     def piece_price(self, from_fen: int) -> int:
         """What a piece that costs ``from_fen`` costs with it, never more; for the kinds of single pieces."""

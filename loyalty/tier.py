@@ -16,13 +16,15 @@ from loyalty.programme import (
     NOT_ASCENDING,
     Definition,
     Fields,
+    Name,
+    Noun,
     Reason,
     between,
     invalid,
 )
 from loyalty.refusal import Refusal
 from loyalty.shop_time import add_months, business_day, day_start
-from loyalty.tier_benefit import Benefit, BenefitKind, parse_benefits
+from loyalty.tier_benefit import COUPON_BENEFITS, Benefit, BenefitKind, parse_benefits
 
 MAX_LEVELS = 20
 
@@ -137,6 +139,15 @@ class TierTable:
                 for level in self.levels
             ],
         }
+
+    def names(self) -> list[Name]:
+        """The coupon templates of the benefits, which must be there."""
+        return [
+            Name(f"levels[{at}].benefits[{position}].code", Noun.COUPON_TEMPLATE, benefit.code)
+            for at, level in enumerate(self.levels)
+            for position, benefit in enumerate(level.benefits)
+            if benefit.kind in COUPON_BENEFITS and benefit.code is not None
+        ]
 
     @property
     def lowest(self) -> TierLevel:

@@ -38,6 +38,10 @@ IN_EFFECT = frozenset(
 """What the store acts on, or only has to show; the others are shown and take effect with their mechanism."""
 
 
+COUPON_BENEFITS = frozenset({BenefitKind.BIRTHDAY_COUPONS, BenefitKind.MONTHLY_COUPONS})
+"""The code of these is that of a coupon template."""
+
+
 class _Figure(NamedTuple):
     """The figure of a kind: its bounds, and whether a code (a gift, template or service line) goes with it."""
 
@@ -96,7 +100,7 @@ def parse_benefits(items: Sequence[Fields]) -> tuple[Benefit, ...]:
             raise invalid(item.path("code"), _NO_CODE)
         if kind is BenefitKind.BIRTHDAY_GIFT and figure == 0 and not named:
             raise invalid(item.path("figure"), _GIFT)
-        needs_code = kind in (BenefitKind.BIRTHDAY_COUPONS, BenefitKind.MONTHLY_COUPONS, BenefitKind.SERVICE_LINE)
+        needs_code = kind in COUPON_BENEFITS or kind is BenefitKind.SERVICE_LINE
         limited = kind is BenefitKind.FREE_SHIPPING
         benefits.append(
             Benefit(

@@ -16,7 +16,7 @@ from loyalty.coupon import (
     GrantState,
     Validity,
 )
-from loyalty.programme import Reason, invalid
+from loyalty.programme import Name, Noun, Reason, invalid
 from loyalty.shop_time import business_day
 from models.coupon import CouponGrant, CouponTemplate
 from models.engine import retried, rows, transaction
@@ -25,6 +25,7 @@ from models.keyset import Key, Keyset, Page, Slice, fetch
 from resolvers import coupon_issue as gate
 from resolvers.audit import record
 from resolvers.deps import Deps
+from resolvers.naming import admit_names
 from resolvers.operator import lock_operator
 from resolvers.replay import remember, replayed
 
@@ -70,7 +71,7 @@ async def start(
 
     Raises:
         KeyInvalid, KeyReused: the idempotency key.
-        ProgrammeInvalid: members and tiers together, or no reason.
+        ProgrammeInvalid: members and tiers together, no reason, or a tier that is not there.
         CouponTemplateNotFound: there is no such template.
         CouponNotOffered: it is not published or outside its time.
     """
@@ -90,6 +91,7 @@ async def start(
             raise invalid("member_ids", Reason(f"must have at most {most} entries", f"最多 {most} 项"))
         if not 1 <= len(reason.strip()) <= 200:
             raise invalid("reason", Reason("must be 1 to 200 characters", "须为 1 至 200 个字符"))
+        await admit_names([Name("tier_codes", Noun.TIER, code) for code in tier_codes], now)
         template = await CouponTemplate.get_or_none(id=template_id)
         if template is None:
             raise CouponTemplateNotFound

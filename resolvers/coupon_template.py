@@ -39,6 +39,7 @@ from resolvers.audit import record
 from resolvers.catalogue import differences, told
 from resolvers.coupon_issue import give_up
 from resolvers.deps import Deps
+from resolvers.naming import admit_names
 from resolvers.operator import lock_operator
 from resolvers.replay import remember, replayed
 
@@ -125,7 +126,8 @@ async def create(deps: Deps, *, operator_id: UUID, template: NewTemplate, idempo
     Raises:
         KeyInvalid, KeyReused: the idempotency key.
         CatalogueInvalid: the texts.
-        ProgrammeInvalid: the code, the terms, the quota or the window cannot work.
+        ProgrammeInvalid: the code, the terms, the quota or the window cannot work, or the scope names what is not
+            there.
         CouponTemplateCodeTaken: another template has the code.
     """
     try:
@@ -151,6 +153,7 @@ async def _create(deps: Deps, *, operator_id: UUID, template: NewTemplate, idemp
         terms = CouponTerms.parse(template.terms)
         issue_rule.admit_quota(terms, template.quota)
         issue_rule.admit_window(opens_at=template.opens_at, closes_at=template.closes_at)
+        await admit_names(terms.names(), now)
         if await CouponTemplate.exists(code=template.code):
             raise CouponTemplateCodeTaken
         made = await CouponTemplate.create(
@@ -186,7 +189,7 @@ async def change(
         KeyInvalid, KeyReused: the idempotency key.
         CouponTemplateNotFound: there is no such template.
         CatalogueInvalid: the texts.
-        ProgrammeInvalid: the terms, the quota or the window cannot work, or would make another kind of it.
+        ProgrammeInvalid: as above, or it would be of another kind.
     """
     now = deps.clock.now()
     content = {"template_id": str(template_id), **told(changes)}
@@ -214,6 +217,7 @@ async def change(
             wanted_limits = {**limits, **changes.get("quota", {})}
             issue_rule.admit_quota(renewed, Quota(**wanted_limits))
             if renewed != terms:
+                await admit_names(renewed.names(), now)
                 was |= {"version": template.version, "terms": version.definition}
                 after |= {"version": template.version + 1, "terms": renewed.definition()}
                 await _write_version(template.id, template.version + 1, renewed, operator_id, now)

@@ -36,9 +36,9 @@ from resolvers import mall_exchange, order_hold
 from resolvers.audit import record
 from resolvers.catalogue import differences, told
 from resolvers.deps import Deps
+from resolvers.naming import admit_names
 from resolvers.operator import lock_operator
 from resolvers.order_write import LineOf, placed_under, write_order
-from resolvers.programme import tier_table
 from resolvers.replay import remember, replayed
 from resolvers.settlement import book
 
@@ -255,7 +255,7 @@ async def create(deps: Deps, *, operator_id: UUID, item: NewItem, idempotency_ke
         terms = rule.MallItem.parse(item.terms)
         rule.admit_counting(terms.kind, has_sku=item.sku_id is not None, stock=item.stock)
         rule.admit_window(opens_at=item.opens_at, closes_at=item.closes_at)
-        await _admit_tiers(terms, now)
+        await admit_names(terms.names(), now)
         if item.sku_id is not None and not await Sku.exists(id=item.sku_id):
             raise SkuNotFound
         made = await MallItem.create(
@@ -292,6 +292,7 @@ async def change(
         MallItemNotFound: there is no such item.
         CatalogueInvalid, MediaUrlInvalid: the texts or the picture.
         ProgrammeInvalid: the terms or the window cannot work, or would make another kind of it.
+        CouponTemplateNotFound: it is in the mall, and there is no such template.
     """
     now = deps.clock.now()
     content = {"item_id": str(item_id), **told(changes)}
@@ -310,6 +311,8 @@ async def change(
             terms = await MallItemVersion.get(item_id=item.id, version=item.version)
             renewed = await _renewed(terms.definition, changes.get("terms", {}), now)
             if renewed is not None:
+                if item.state == MallItemState.PUBLISHED:
+                    await _admit_template(renewed)
                 was |= {"version": item.version, "terms": terms.definition}
                 after |= {"version": item.version + 1, "terms": renewed.definition()}
                 await _write_version(item.id, item.version + 1, renewed, operator_id, now)
@@ -349,7 +352,7 @@ async def _turn(deps: Deps, operator_id: UUID, item_id: UUID, state: MallItemSta
             item = await _lock(item_id)
             if (item.state == MallItemState.PUBLISHED) is not publishing:
                 if publishing:
-                    await _admit_template(item)
+                    await _admit_template((await _terms_of([item.id]))[item.id])
                 published = {"published_at": now} if publishing else {}
                 await MallItem.filter(id=item.id).update(state=state, updated_at=now, **published)
                 action = "mall_item.publish" if publishing else "mall_item.hide"
@@ -414,15 +417,9 @@ def _admit_texts(title: str, description: str, image_url: str) -> None:
     catalogue_rule.admit_product(title=title, description=description, media_urls=[image_url] if image_url else [])
 
 
-async def _admit_tiers(terms: rule.MallItem, now: datetime) -> None:
-    rule.admit_tiers(terms, {level.code for level in (await tier_table(now)).rules.levels})
-
-
-async def _admit_template(item: MallItem) -> None:
-    if item.kind == MallItemKind.COUPON:
-        terms = (await _terms_of([item.id]))[item.id]
-        if not await CouponTemplate.exists(code=terms.target_code):
-            raise CouponTemplateNotFound
+async def _admit_template(terms: rule.MallItem) -> None:
+    if terms.kind is MallItemKind.COUPON and not await CouponTemplate.exists(code=terms.target_code):
+        raise CouponTemplateNotFound
 
 
 async def _renewed(current: Definition, changes: Definition, now: datetime) -> rule.MallItem | None:
@@ -431,7 +428,7 @@ async def _renewed(current: Definition, changes: Definition, now: datetime) -> r
     if renewed == was:
         return None
     rule.admit_same_kind(was, renewed)
-    await _admit_tiers(renewed, now)
+    await admit_names(renewed.names(), now)
     return renewed
 
 

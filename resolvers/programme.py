@@ -22,6 +22,7 @@ from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.programme import ProgrammeVersion
 from resolvers import audit
 from resolvers.deps import Deps
+from resolvers.naming import admit_names
 from resolvers.operator import lock_operator
 from resolvers.replay import remember, replayed
 
@@ -172,7 +173,7 @@ async def publish(
     Two operators who publish at once get two numbers, one after the other.
 
     Raises:
-        ProgrammeInvalid: the definition cannot work, or would have been in force already.
+        ProgrammeInvalid: the definition cannot work, names what is not there, or would have been in force already.
         AccountDisabled: the operator's account is disabled.
         KeyInvalid, KeyReused: the idempotency key.
     """
@@ -193,6 +194,8 @@ async def publish(
         if before is not None:
             return await ProgrammeVersion.get(id=UUID(before["version_id"]))
         admit_effective_at(effective_at, now)
+        if isinstance(rules, TierTable | PointsProgramme | NewcomerPack):
+            await admit_names(rules.names(), now)
         await rows("SELECT pg_advisory_xact_lock(hashtextextended('programme_version.' || $1, 0))", [kind])
         latest = await ProgrammeVersion.filter(kind=kind).order_by("-version").first()
         number = latest.version + 1 if latest else 1

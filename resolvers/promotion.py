@@ -28,6 +28,7 @@ from models.promotion import PromotionQuota as QuotaRow
 from resolvers.audit import record
 from resolvers.catalogue import differences, told
 from resolvers.deps import Deps
+from resolvers.naming import admit_names
 from resolvers.operator import lock_operator
 from resolvers.replay import remember, replayed
 
@@ -113,7 +114,8 @@ async def create(deps: Deps, *, operator_id: UUID, promotion: NewPromotion, idem
     Raises:
         KeyInvalid, KeyReused: the idempotency key.
         CatalogueInvalid: the title.
-        ProgrammeInvalid: the code, the terms, the quota, the priority or the window cannot work.
+        ProgrammeInvalid: the code, the terms, the quota, the priority or the window cannot work, or the terms name what
+            is not there.
         PromotionCodeTaken: another promotion has the code.
     """
     try:
@@ -143,6 +145,7 @@ async def _create(deps: Deps, *, operator_id: UUID, promotion: NewPromotion, ide
             opens_at=promotion.opens_at,
             closes_at=promotion.closes_at,
         )
+        await admit_names(terms.names(), now)
         if await Promotion.exists(code=promotion.code):
             raise PromotionCodeTaken
         made = await Promotion.create(
@@ -179,7 +182,7 @@ async def change(
         PromotionNotFound: there is no such promotion.
         PromotionStateRefused: it was stopped.
         CatalogueInvalid: the title.
-        ProgrammeInvalid: the terms, the quota, the priority or the window cannot work, or would make another kind.
+        ProgrammeInvalid: as above, or it would be of another kind.
         TooManyPromotions: it had ended, and would run again beside too many others.
     """
     now = deps.clock.now()
@@ -224,6 +227,7 @@ async def _change(promotion: Promotion, changes: PromotionChanges, operator_id: 
     if promotion.state == PromotionState.PUBLISHED and ended and "closes_at" in after:
         await _admit_number(promotion, now)
     if renewed != terms:
+        await admit_names(renewed.names(), now)
         was["terms"] = current.definition
         after["terms"] = renewed.definition()
     if after:

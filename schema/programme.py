@@ -168,7 +168,8 @@ def _plain(value: object) -> object:
     return definition_of(value)
 
 
-_SNAKE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+_SNAKE = re.compile(r"(?<!“)\b[a-z]+(?:_[a-z]+)+\b")
+"""A field in the words of the rules; what stands in quotes is somebody else's word."""
 
 
 def in_api_words(refusal: ProgrammeInvalid, renamed: Mapping[str, str] | None = None) -> ProgrammeInvalid:

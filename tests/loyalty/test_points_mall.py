@@ -174,24 +174,14 @@ def test_a_window_has_some_length() -> None:
         assert refused.value.data["field"] == "closes_at"
 
 
-@pytest.mark.parametrize(
-    ("definition", "known", "field"),
-    [
-        (FULL, {"silver"}, "tier_codes[1]"),
-        ({**FULL, "tier_codes": []}, {"silver"}, "tier_limits[0].tier_code"),
-        (TRIAL, {"silver"}, "target_code"),
-    ],
-)
-def test_terms_name_tiers_that_there_are(definition: dict[str, object], known: set[str], field: str) -> None:
-    item = MallItem.parse(definition)
-    points_mall.admit_tiers(item, {"silver", "gold"})
-    with pytest.raises(ProgrammeInvalid) as refused:
-        points_mall.admit_tiers(item, known)
-    assert refused.value.data["field"] == field
+def test_an_item_names_the_tiers_of_its_limits_and_of_its_trial() -> None:
+    def named(definition: dict[str, object]) -> list[tuple[str, str]]:
+        return [(name.path, name.value) for name in MallItem.parse(definition).names()]
 
-
-def test_the_code_of_a_charity_is_no_tier() -> None:
-    points_mall.admit_tiers(MallItem.parse({"kind": "charity", "points": 1, "target_code": "trees"}), set())
+    tiers = [("tier_codes[0]", "silver"), ("tier_codes[1]", "gold"), ("tier_limits[0].tier_code", "gold")]
+    assert named(FULL) == tiers
+    assert named(TRIAL) == [("target_code", "gold")]
+    assert named({"kind": "charity", "points": 1, "target_code": "trees"}) == []
 
 
 def test_an_item_stays_of_its_kind() -> None:

@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -9,11 +10,15 @@ from hypothesis import strategies as st
 
 from loyalty import programme
 from loyalty.check_in import CheckInProgramme
+from loyalty.coupon import CouponTerms
+from loyalty.newcomer_pack import NewcomerPack
 from loyalty.points import PointsProgramme
 from loyalty.points_mall import MallItem
-from loyalty.programme import Fields, ProgrammeInvalid
+from loyalty.programme import Fields, Name, Noun, ProgrammeInvalid, admit_names
+from loyalty.promotion import PromotionTerms
 from loyalty.referral_programme import ReferralProgramme
 from loyalty.tier import TierTable
+from tests.loyalty.worked_examples import worked
 
 
 class Programme(Protocol):
@@ -133,6 +138,62 @@ def test_nonsense_is_always_refused_and_never_breaks(parse: Parse, nonsense: dic
 def test_every_working_definition_reads_back_to_itself() -> None:
     for parse, definition in WORKING:
         assert parse(definition).definition() == definition
+
+
+def naming(kind: str, names: dict[Noun, list[str]]) -> list[Name]:
+    """What a definition of that kind names, with these names in it."""
+    tiers, templates = names.get(Noun.TIER, []), names.get(Noun.COUPON_TEMPLATE, [])
+    if kind == "newcomer pack":
+        items = [{"template_code": code, "count": 1} for code in templates]
+        return NewcomerPack.parse({"items": items}).names()
+    if kind == "tier table":
+        benefits = [{"kind": "monthly_coupons", "figure": 1, "code": code} for code in templates]
+        levels = [{"code": tiers[0], "name": "Basic", "threshold": 0, "benefits": benefits}]
+        return TierTable.parse({"levels": levels}).names()
+    if kind == "points":
+        boost = {"code": "b", "kind": "weekday", "factor_bp": 20_000, "weekdays": [1], "tier_codes": tiers}
+        return PointsProgramme.parse({"boosts": [boost]}).names()
+    if kind == "promotion":
+        return PromotionTerms.parse({"kind": "discount", "discount_bp": 1, "tier_codes": tiers}).names()
+    assert kind == "mall item"
+    return MallItem.parse({"kind": "goods", "points": 1, "tier_codes": tiers}).names()
+
+
+NOUNS = {"tier": Noun.TIER, "template": Noun.COUPON_TEMPLATE}
+THERE = {Noun.TIER: {"silver", "gold"}, Noun.COUPON_TEMPLATE: {"tea"}}
+
+
+@pytest.mark.parametrize("row", worked("programme.md", "Example: names"), ids=lambda row: f"{row['names']}")
+def test_what_is_named_must_be_there(row: dict[str, str]) -> None:
+    names: dict[Noun, list[str]] = {}
+    for named in row["names"].split(", "):
+        noun, code = named.split(" ")
+        names.setdefault(NOUNS[noun], []).append(code)
+    found = naming(row["definition"], names)
+    if row["answer"] == "ok":
+        admit_names(found, THERE)
+        return
+    with pytest.raises(ProgrammeInvalid) as refused:
+        admit_names(found, THERE)
+    field, value = row["answer"].split(" ")
+    assert f"`{refused.value.data['field']}`" == field
+    for language in ("zh", "en"):
+        assert f"“{value}”" in refused.value.message(language)
+
+
+def test_a_scope_names_its_goods() -> None:
+    one, other, third = (str(UUID(int=number)) for number in (1, 2, 3))
+    scope = {"category_ids": [one], "excluded_product_ids": [other]}
+    coupon = CouponTerms.parse({"kind": "amount", "amount_fen": 1, "valid_days": 1, "scope": scope})
+    goods = [
+        Name("scope.category_ids", Noun.CATEGORY, one),
+        Name("scope.excluded_product_ids", Noun.PRODUCT, other),
+    ]
+    assert coupon.names() == goods
+    scope = {**scope, "sku_ids": [third], "excluded_sku_ids": [one]}
+    promotion = PromotionTerms.parse({"kind": "discount", "discount_bp": 1, "scope": scope})
+    skus = [Name("scope.sku_ids", Noun.SKU, third), Name("scope.excluded_sku_ids", Noun.SKU, one)]
+    assert promotion.names() == goods + skus
 
 
 class Colour(StrEnum):

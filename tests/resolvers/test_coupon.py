@@ -345,10 +345,13 @@ async def test_a_grant_leaves_out_who_has_enough_and_ends_when_there_are_no_more
 
 
 async def test_a_grant_reaches_the_members_of_tiers(deps: Deps) -> None:
-    await make_member(deps)
+    await tiers(deps)
     template = await make_template(deps)
-    nobody = await run(deps, await start(deps, template, tier_codes=["no_such_tier"]))
+    nobody = await run(deps, await start(deps, template, tier_codes=["gold"]))
     assert (nobody.state, nobody.total) == (GrantState.DONE, 0)
+    with pytest.raises(ProgrammeInvalid) as refused:
+        await start(deps, template, tier_codes=["gold", "no_such_tier"])
+    assert (refused.value.data["field"], "no_such_tier" in refused.value.message("zh")) == ("tier_codes", True)
 
 
 async def test_a_grant_is_stopped_between_two_steps(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:

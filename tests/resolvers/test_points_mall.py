@@ -647,6 +647,14 @@ async def test_a_coupon_without_its_template_stays_a_draft(deps: Deps) -> None:
     assert await AuditRow.filter(operator_id=boss.id).count() == 0
 
 
+async def test_a_coupon_in_the_mall_keeps_a_template_that_is_there(deps: Deps) -> None:
+    await make_template(deps, code="tea")
+    item = await make_item(deps, kind="coupon", target_code="tea")
+    with pytest.raises(CouponTemplateNotFound):
+        await changed(deps, item, terms={"target_code": "milk"})
+    assert (await MallItem.get(id=item.id)).version == 1
+
+
 async def test_points_buy_coupons_and_unused_ones_go_back(deps: Deps) -> None:
     member_id, template = await rich(deps), await make_template(deps, code="tea", claimable=False, member_limit=1)
     item = await make_item(deps, kind="coupon", target_code="tea")

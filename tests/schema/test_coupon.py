@@ -9,6 +9,7 @@ from graphql import get_named_type
 from jobs.worker import run_due
 from loyalty.rights import Role
 from models.asyncpg_backend import SqlCount, sql_count
+from models.catalogue import Sku
 from models.coupon import Coupon, CouponTemplate
 from models.ids import new_secret
 from resolvers import coupon_gift, coupon_grant, coupon_template
@@ -197,7 +198,8 @@ async def test_the_field_that_cannot_work_is_named_as_the_api_names_it(
 
 async def test_a_template_is_changed_field_by_field(admin: Door, deps: Deps, operator_token: Tokens) -> None:
     boss, template = await operator_token(), await make_template(deps, total_limit=5)
-    terms = {"kind": "AMOUNT", "amount": 2_000, "validDays": 3, "scope": {"productIds": [str(template.id)]}}
+    sku = await Sku.get(id=await put_on_shelf(deps))
+    terms = {"kind": "AMOUNT", "amount": 2_000, "validDays": 3, "scope": {"productIds": [str(sku.product_id)]}}
     changes = {
         "id": str(template.id),
         "title": "二十元券",

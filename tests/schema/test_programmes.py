@@ -12,6 +12,7 @@ from models.ids import new_secret
 from models.programme import ProgrammeVersion
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from tests.coupons import make_template
 from tests.doors import Bearer, Door
 
 Tokens = Callable[..., Awaitable[Bearer]]
@@ -143,8 +144,9 @@ async def test_every_operator_who_sees_the_shop_reads_its_rules(
 
 
 async def test_a_whole_tier_table_goes_in_and_comes_out_for_operators_and_members(
-    admin: Door, shop: Door, operator_token: Tokens
+    admin: Door, shop: Door, operator_token: Tokens, deps: Deps
 ) -> None:
+    await make_template(deps, code="ten_off")
     benefits = [
         {"freeShipping": {"fromPayable": 9_900}},
         {"birthdayGift": {"points": 500}},
@@ -233,7 +235,7 @@ async def test_points_rules_go_in_and_come_out(admin: Door, shop: Door, operator
                 "weekdays": [3],
                 "fromDay": None,
                 "untilDay": None,
-                "tierCodes": ["gold"],
+                "tierCodes": ["member"],
             },
             {
                 "code": "november",
@@ -322,6 +324,11 @@ IMPOSSIBLE = [
         PUBLISH_TABLE,
         benefit(monthlyCoupons={"perMonth": 1, "templateCode": "No Code"}),
         "levels[1].benefits[0].monthlyCoupons.templateCode",
+    ),
+    (
+        PUBLISH_TABLE,
+        benefit(birthdayCoupons={"count": 1, "templateCode": "nothing"}),
+        "levels[1].benefits[0].birthdayCoupons.templateCode",
     ),
     (PUBLISH_TABLE, benefit(earlyAccess={"minutes": 0}), "levels[1].benefits[0].earlyAccess.minutes"),
     (PUBLISH_TABLE, benefit(serviceLine={"lineCode": ""}), "levels[1].benefits[0].serviceLine.lineCode"),
