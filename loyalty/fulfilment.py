@@ -125,6 +125,14 @@ class ParcelTooMuch(Refusal):
     en = "Only {left} are left to send."
 
 
+class PiecesClaimed(Refusal):
+    """The member asks for the money of pieces that are still here; who sends them all the same loses both."""
+
+    code = "PIECES_CLAIMED"
+    zh = "会员正在申请退款，请先处理售后申请"
+    en = "The member asks for a refund of these pieces; decide that request first."
+
+
 class ParcelNotFound(Refusal):
     """No such parcel, or it was voided."""
 
@@ -164,7 +172,8 @@ def at_payment(*, has_goods: bool, picked_up: bool) -> FulfilmentState:
 class LinePieces:
     """The pieces of one order line: ordered, given back, on their way back, sent in parcels that stand.
 
-    ``returned_count`` of those given back had been sent.
+    ``returned_count`` of those given back had been sent. ``claimed_count`` are asked back without a return in open
+    requests, those that are not sent first.
     """
 
     line_id: UUID
@@ -173,6 +182,7 @@ class LinePieces:
     refunding_count: int = 0
     shipped_count: int = 0
     returned_count: int = 0
+    claimed_count: int = 0
 
     @property
     def left(self) -> int:
@@ -180,9 +190,14 @@ class LinePieces:
         return max(self.quantity - self.refunded_count + self.returned_count - self.shipped_count, 0)
 
     @property
-    def sendable(self) -> int:
-        """How many can be sent now: not those that are being refunded."""
+    def here(self) -> int:
+        """How many of them are to stay the member's: not those that are being refunded."""
         return max(self.left - self.refunding_count, 0)
+
+    @property
+    def sendable(self) -> int:
+        """How many can be sent now: not those either that are asked back."""
+        return max(self.here - self.claimed_count, 0)
 
 
 def state_of(current: FulfilmentState, lines: Sequence[LinePieces]) -> FulfilmentState:
@@ -244,7 +259,7 @@ def admit_parcel(
     ``parcels`` are carrier and number of those that stand, ``lines`` all lines of the order.
 
     Raises, in this order: FulfilmentStateRefused, CarrierInvalid, TrackingNumberInvalid, ParcelKnown,
-    ParcelLimitReached, ParcelLinesInvalid, ParcelTooMuch.
+    ParcelLimitReached, ParcelLinesInvalid, ParcelTooMuch, PiecesClaimed.
     """
     if state not in (FulfilmentState.TO_SHIP, FulfilmentState.PARTLY_SHIPPED):
         raise FulfilmentStateRefused(state=state.value)
@@ -259,6 +274,8 @@ def admit_parcel(
 def _admit_pieces(lines: Sequence[LinePieces], wanted: Sequence[Pieces] | None) -> tuple[Pieces, ...]:
     if wanted is None:
         wanted = [Pieces(line_id=line.line_id, quantity=line.sendable) for line in lines if line.sendable]
+        if not wanted and any(line.here for line in lines):
+            raise PiecesClaimed()
     by_id = {line.line_id: line for line in lines}
     summed: dict[UUID, int] = {}
     for pieces in wanted:
@@ -268,9 +285,17 @@ def _admit_pieces(lines: Sequence[LinePieces], wanted: Sequence[Pieces] | None) 
     if not summed:
         raise ParcelLinesInvalid()
     for line_id, quantity in summed.items():
-        if quantity > by_id[line_id].sendable:
+        if quantity > by_id[line_id].here:
             raise ParcelTooMuch(line_id=str(line_id), left=by_id[line_id].sendable)
+        if quantity > by_id[line_id].sendable:
+            raise PiecesClaimed()
     return tuple(Pieces(line_id=line_id, quantity=quantity) for line_id, quantity in summed.items())
+
+
+def admit_hand_out(lines: Sequence[LinePieces]) -> None:
+    """Whether a till may hand out all that is left of an order. Raises: PiecesClaimed."""
+    if any(line.sendable < line.here for line in lines):
+        raise PiecesClaimed()
 
 
 def receive_due(shipped_at: datetime, after: timedelta = RECEIVE_AFTER) -> datetime:

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from loyalty import fulfilment as rule
+from loyalty.after_sale import OPEN, AfterSaleKind
 from loyalty.fulfilment import FulfilmentState, FulfilmentStateRefused, LinePieces, ReceivedBy
 from loyalty.order import OrderKind, OrderState
 from loyalty.order_event import OrderEventKind
@@ -57,9 +58,12 @@ async def step(order: Order, wanted: FulfilmentState, now: datetime, **columns: 
 async def pieces(order_id: UUID) -> list[LinePieces]:
     """The pieces of each line, in the order of the lines."""
     found = await rows(
-        "SELECT id, quantity, refunded_count, refunding_count, returned_count, shipped_count FROM order_line "
+        "SELECT line.id, quantity, refunded_count, refunding_count, returned_count, shipped_count, coalesce(("
+        "SELECT sum(asked.quantity) FROM after_sale_line asked JOIN after_sale request "
+        "ON request.id = asked.after_sale_id WHERE asked.line_id = line.id AND request.kind = $2 "
+        "AND request.state = ANY($3::text[])), 0)::int AS claimed_count FROM order_line line "
         "WHERE order_id = $1 ORDER BY position",
-        [order_id],
+        [order_id, AfterSaleKind.REFUND_ONLY, list(OPEN)],
     )
     return [
         LinePieces(
@@ -69,6 +73,7 @@ async def pieces(order_id: UUID) -> list[LinePieces]:
             refunding_count=row["refunding_count"],
             shipped_count=row["shipped_count"],
             returned_count=row["returned_count"],
+            claimed_count=row["claimed_count"],
         )
         for row in found
     ]

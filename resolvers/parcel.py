@@ -45,7 +45,7 @@ async def create(
     Raises:
         OrderNotFound, OrderStateRefused, FulfilmentStateRefused: nothing of it can be sent.
         CarrierInvalid, TrackingNumberInvalid, ParcelKnown, ParcelLimitReached: the parcel.
-        ParcelLinesInvalid, ParcelTooMuch: what is in it.
+        ParcelLinesInvalid, ParcelTooMuch, PiecesClaimed: what is in it.
         KeyInvalid, KeyReused: the idempotency key.
     """
     now = deps.clock.now()

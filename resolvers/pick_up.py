@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from loyalty.fulfilment import FulfilmentState, FulfilmentStateRefused, ReceivedBy, admit_paid
+from loyalty.fulfilment import FulfilmentState, FulfilmentStateRefused, ReceivedBy, admit_hand_out, admit_paid
 from loyalty.order import OrderNotFound, OrderState
 from loyalty.order_event import OrderEventKind
 from loyalty.pick_up import PICK_UP_CODE, PickUpCodeInvalid
@@ -64,7 +64,7 @@ async def verify(deps: Deps, *, operator_id: UUID, code: str, idempotency_key: s
 
     Raises:
         PickUpCodeInvalid: unknown, over, or of an order that was handed out.
-        OrderStateRefused: the order is being refunded.
+        OrderStateRefused, PiecesClaimed: the order is being refunded, or the member asks for it.
         KeyInvalid, KeyReused: the idempotency key.
         OUTAGES: Redis is away; the same key may be sent again.
     """
@@ -98,6 +98,7 @@ async def _hand_out(deps: Deps, operator_id: UUID, order_id: UUID, member_id: UU
         if order.fulfilment_state != FulfilmentState.TO_PICK_UP:
             raise PickUpCodeInvalid()
         admit_paid(OrderState(order.state))
+        admit_hand_out(await fulfilment.pieces(order_id))
         await fulfilment.receive(order, ReceivedBy.TILL, now)
         await shipping_upload.want(order, now)
         await record(operator_id, "pick_up.verify", "order", order_id, None, None, now)

@@ -4,17 +4,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from loyalty.after_sale import AfterSaleKind, AfterSaleReason
 from loyalty.fulfilment import Pieces
 from loyalty.order import OrderLine
 from loyalty.payment import RefundCause, RefundState
 from loyalty.refund import MOST_REFUNDS, RefundEffect
-from models.after_sale import OrderRefund
+from models.after_sale import AfterSale, OrderRefund
 from models.engine import rows
 from models.ids import new_id, new_secret
 from models.order import Order
 from models.order import OrderLine as OrderLineRow
 from models.payment import Payment, Refund
 from resolvers import after_sale, exception_action, order, parcel, payment, refund
+from resolvers.after_sale import Asked
 from resolvers.deps import Deps
 from resolvers.order_price import CouponWish
 from tests.doors import make_operator
@@ -81,6 +83,16 @@ async def give_back(
     )
     await wechat.settle()
     return await OrderRefund.filter(order_id=order_id).order_by("-id").first()  # type: ignore[return-value]
+
+
+async def ask_back(
+    deps: Deps, one: Order, pieces: Mapping[UUID, int], kind: AfterSaleKind = AfterSaleKind.REFUND_ONLY
+) -> AfterSale:
+    """The member's open request for the money of these pieces."""
+    asked = Asked(kind=kind, reason=AfterSaleReason.NO_REASON, pieces=pieces)
+    return await after_sale.request(
+        deps, member_id=one.member_id, order_id=one.id, asked=asked, idempotency_key=new_secret(12)
+    )
 
 
 async def use_up(order_id: UUID) -> None:

@@ -45,7 +45,7 @@ def _pieces(line_id: UUID, text: str) -> LinePieces:
 @pytest.mark.parametrize("row", worked(PAGE, "Example: which parcels are taken"), ids=str)
 def test_parcels_are_taken_as_the_page_says(row: dict[str, str]) -> None:
     lines = [
-        LinePieces(line_id=LINES["A"], quantity=3, shipped_count=1),
+        LinePieces(line_id=LINES["A"], quantity=3, shipped_count=1, claimed_count=number(row["asked"])),
         LinePieces(line_id=LINES["B"], quantity=1, refunded_count=1),
     ]
     wanted = [

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from jobs.worker import run_due
+from loyalty.after_sale import AfterSaleKind
 from loyalty.fulfilment import RECEIVE_AFTER
 from loyalty.rights import Role
 from models.engine import rows
@@ -17,12 +18,13 @@ from models.ids import new_id, new_secret
 from models.member import Member
 from models.operator import AuditRow
 from models.order import Order
-from resolvers import fulfilment, points_mall, refund
+from resolvers import after_sale, fulfilment, points_mall, refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from tests.doors import Bearer, Door, bearer, make_member, make_operator
 from tests.fulfilled import PARCEL, desk, paid_order, seen
 from tests.mall import give_points, make_item
+from tests.refunds import ask_back
 from tests.sandbox_server import SandboxControl
 
 Tokens = Callable[..., Awaitable[Bearer]]
@@ -143,6 +145,34 @@ async def test_what_was_refunded_is_not_sent(deps: Deps, shop: Door, admin: Door
     parcel = await here.sent(order.id)
     assert [line["quantity"] for line in parcel["lines"]] == [1, 1]
     assert (await seen(deps, shop, order))["fulfilment"] == "SHIPPED"
+
+
+async def test_what_is_asked_back_stays_here_until_the_request_is_decided(
+    deps: Deps, shop: Door, admin: Door, wechat: SandboxControl
+) -> None:
+    order, (line, other) = await paid_order(deps, wechat, 3, 1)
+    asked = await ask_back(deps, order, {line: 2, other: 1})
+    here = await desk(deps, admin)
+    assert (await here.send(order.id, (line, 2)))["code"] == "PIECES_CLAIMED"
+    parcel = await here.sent(order.id)
+    assert [(row["lineId"], row["quantity"]) for row in parcel["lines"]] == [(str(line), 1)]
+    assert (await here.send(order.id))["code"] == "PIECES_CLAIMED"
+    listed = [{"orderNumber": order.number, "carrier": "SF", "trackingNumber": "SF1234567890"}]
+    assert [row["code"] for row in (await here.ask(IMPORT, rows=listed))["rows"]] == ["PIECES_CLAIMED"]
+    assert (await seen(deps, shop, order))["fulfilment"] == "PARTLY_SHIPPED"
+    await after_sale.withdraw(deps, member_id=order.member_id, after_sale_id=asked.id)
+    assert [row["code"] for row in (await here.ask(IMPORT, rows=listed))["rows"]] == [None]
+    assert (await seen(deps, shop, order))["fulfilment"] == "SHIPPED"
+
+
+async def test_a_return_of_what_was_sent_keeps_nothing_else_here(
+    deps: Deps, admin: Door, wechat: SandboxControl
+) -> None:
+    order, (line,) = await paid_order(deps, wechat, 3)
+    here = await desk(deps, admin)
+    await here.sent(order.id, (line, 2))
+    await ask_back(deps, order, {line: 2}, kind=AfterSaleKind.RETURN_AND_REFUND)
+    assert [row["quantity"] for row in (await here.sent(order.id))["lines"]] == [1]
 
 
 async def test_a_key_that_comes_again_gets_the_same_parcel(

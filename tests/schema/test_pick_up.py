@@ -15,10 +15,12 @@ from models.ids import new_id, new_secret
 from models.member import Member
 from models.operator import AuditRow
 from models.order import Order
+from resolvers import after_sale
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from tests.doors import Bearer, Door, bearer, make_member, make_operator
 from tests.fulfilled import Desk, desk, paid_order, seen
+from tests.refunds import ask_back, lines_of
 from tests.sandbox_server import SandboxControl
 
 Tokens = Callable[..., Awaitable[Bearer]]
@@ -206,6 +208,21 @@ async def test_nothing_is_handed_out_while_the_money_goes_back(
     assert refused == {"__typename": "OrderStateRefused", "code": "ORDER_STATE_REFUSED"}
     assert (await Order.get(id=order.id)).fulfilment_state == "to_pick_up"
     await rows("UPDATE shop_order SET state = 'paid' WHERE id = $1", [order.id])
+
+
+async def test_nothing_is_handed_out_while_the_member_asks_for_the_money(
+    deps: Deps, shop: Door, admin: Door, wechat: SandboxControl
+) -> None:
+    order = await waiting(deps, admin, wechat)
+    (line,) = await lines_of(order.id)
+    asked = await ask_back(deps, order, {line.id: 1})
+    shown = await code_of(deps, shop, order)
+    till = await desk(deps, admin)
+    refused = await till.ask(VERIFY, code=shown["digits"], key=new_secret(12))
+    assert refused == {"__typename": "SimpleRefusal", "code": "PIECES_CLAIMED"}
+    await after_sale.withdraw(deps, member_id=order.member_id, after_sale_id=asked.id)
+    done = await till.ask(VERIFY, code=shown["digits"], key=new_secret(12))
+    assert done["__typename"] == "OrderHandled"
 
 
 async def test_a_code_of_somebody_elses_order_is_not_shown(
