@@ -6,6 +6,7 @@ Source: docs/rules/pricing.md
 from datetime import timedelta
 from enum import StrEnum
 
+from loyalty.order import admit_amount
 from loyalty.refusal import Refusal
 
 QUOTE_WINDOW = timedelta(minutes=10)
@@ -20,6 +21,16 @@ class QuoteState(StrEnum):
     POSTED = "posted"
     RELEASED = "released"
     EXPIRED = "expired"
+
+
+def admit_cheaper(*, kept_fen: int, now_fen: int, expected_fen: int | None) -> int:
+    """What an order from a kept price costs: the kept price, or what it costs now if that is less.
+
+    Who agreed to the kept price agreed to every lower one. Raises: OrderAmountTooLarge, AmountChanged.
+    """
+    payable_fen = min(kept_fen, now_fen)
+    admit_amount(payable_fen=payable_fen, expected_fen=None if expected_fen == kept_fen else expected_fen)
+    return payable_fen
 
 
 class QuoteNotFound(Refusal):

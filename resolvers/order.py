@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -12,16 +12,29 @@ from loyalty import order as rule
 from loyalty.after_sale import admit_purchase
 from loyalty.coupon_choice import Plan
 from loyalty.order import CloseReason, OrderKind, OrderLine, OrderState
+from loyalty.order_quote import admit_cheaper
 from loyalty.payment import AttemptState
 from loyalty.pricing import Quote
 from loyalty.promotion_hint import Hint
+from loyalty.refusal import Refusal
 from models.engine import changed, retried, rows, transaction
 from models.order import Order
+from models.promotion import OrderQuote
 from resolvers import cart, coupon_hold, order_delivery, order_hold, order_quote, payment, promotion_hold
 from resolvers.deps import Deps
 from resolvers.exception_case import cause_gone, open_case
-from resolvers.order_delivery import NOWHERE, DeliveryWish
-from resolvers.order_price import NO_COUPONS, CouponWish, price_basket, read_basket, thaw, weigh_basket, what_more
+from resolvers.order_delivery import NOWHERE, Delivery, DeliveryWish
+from resolvers.order_price import (
+    NO_COUPONS,
+    Basket,
+    CouponWish,
+    Priced,
+    price_basket,
+    read_basket,
+    thaw,
+    weigh_basket,
+    what_more,
+)
 from resolvers.order_quote import asked_for
 from resolvers.order_row import note, owned, step
 from resolvers.order_write import LineOf, write_order
@@ -119,9 +132,9 @@ async def place(
     """Place an order: its price is frozen, its coupons are reserved, its points and promotions held, its stock taken,
     until it is paid or closed.
 
-    An order with nothing to pay is paid at once. From a kept quote it has the quote's prices and promotions. With
-    ``from_cart``, what was ordered leaves the member's cart. ``accepts_no_return`` is the member's word that some goods
-    cannot be returned without a reason.
+    An order with nothing to pay is paid at once. From a kept quote it has the quote's prices and promotions, or
+    those of now if it costs less by them. With ``from_cart``, what was ordered leaves the member's cart.
+    ``accepts_no_return`` is the member's word that some goods cannot be returned without a reason.
 
     Raises:
         LineCountInvalid, QuantityInvalid, SkuNotOnSale, PurchaseLimitReached, OutOfStock: a line cannot be had.
@@ -151,15 +164,16 @@ async def place(
             return await Order.get(id=UUID(before["order_id"]))
         rule.admit_remark(remark)
         kept = await order_quote.kept_for(member_id, quote_id, content=asked, now=now) if quote_id else None
-        basket = await read_basket(member_id, lines, now, zone=deps.zone)
+        basket = await read_basket(member_id, lines, now, zone=deps.zone, without=kept.id if kept else None)
         excepted = any(sku["no_return_cause"] for sku in basket.skus.values())
         admit_purchase(excepted=excepted, accepted=accepts_no_return)
-        if kept is not None:
-            basket = thaw(basket, kept.frozen)
-        going = await order_delivery.read(deps, basket, delivery, now, terms_of=kept.made_at if kept else None)
-        priced = await price_basket(basket, coupons, points_wanted, now, ship=going.ship)
+        way = _Way(deps, delivery, coupons, points_wanted, now)
+        if kept is None:
+            going, priced = await way.price(basket)
+            rule.admit_amount(payable_fen=priced.quote.payable_fen, expected_fen=expected_fen)
+        else:
+            going, priced = await way.price_kept(kept, basket, expected_fen)
         quote = priced.quote
-        rule.admit_amount(payable_fen=quote.payable_fen, expected_fen=expected_fen)
         order = await write_order(
             deps,
             member_id,
@@ -189,6 +203,38 @@ async def place(
         if quote.payable_fen == 0:
             await book(deps, order, paid_fen=0, now=now)
         return order
+
+
+class _Way(NamedTuple):
+    """What prices an order beside its lines."""
+
+    deps: Deps
+    delivery: DeliveryWish
+    coupons: CouponWish
+    points: int
+    now: datetime
+
+    async def price(self, basket: Basket, terms_of: datetime | None = None) -> tuple[Delivery, Priced]:
+        """Where the order goes, under the terms of then, and what it costs."""
+        going = await order_delivery.read(self.deps, basket, self.delivery, self.now, terms_of=terms_of)
+        return going, await price_basket(basket, self.coupons, self.points, self.now, ship=going.ship)
+
+    async def price_kept(self, kept: OrderQuote, basket: Basket, expected_fen: int | None) -> tuple[Delivery, Priced]:
+        """The same from a kept quote, or by what is now if that is cheaper: then the quote holds what it takes.
+
+        Raises: what an order by the kept price is refused for; OrderAmountTooLarge, AmountChanged.
+        """
+        as_kept = await self.price(thaw(basket, kept.frozen), kept.made_at)
+        kept_fen = as_kept[1].quote.payable_fen
+        try:
+            as_now = await self.price(basket)
+        except Refusal:
+            as_now = as_kept
+        now_fen = as_now[1].quote.payable_fen
+        if now_fen < kept_fen and not await order_quote.renew(kept, as_now[1].quote, self.now):
+            as_now, now_fen = as_kept, kept_fen
+        admit_cheaper(kept_fen=kept_fen, now_fen=now_fen, expected_fen=expected_fen)
+        return as_now if now_fen < kept_fen else as_kept
 
 
 def _line_of(sku: dict[str, Any]) -> LineOf:

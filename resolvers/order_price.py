@@ -68,8 +68,10 @@ Ship = Callable[[Promoted], Awaitable[ShippingQuote]]
 """How the shipping fee of goods is found, once promotions have said what they cost."""
 
 
-async def read_basket(member_id: UUID, lines: Sequence[OrderLine], now: datetime, *, zone: tzinfo) -> Basket:
-    """Read what an order of these lines is priced from.
+async def read_basket(
+    member_id: UUID, lines: Sequence[OrderLine], now: datetime, *, zone: tzinfo, without: UUID | None = None
+) -> Basket:
+    """Read what an order of these lines is priced from, as if the kept quote ``without`` held nothing.
 
     Raises: LineCountInvalid, QuantityInvalid, SkuNotOnSale, PurchaseLimitReached, OutOfStock.
     """
@@ -108,7 +110,7 @@ async def read_basket(member_id: UUID, lines: Sequence[OrderLine], now: datetime
         under=under,
         tier=TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp),
         prices=tuple(_price_line(line, skus[line.sku_id]) for line in admitted),
-        promotions=await offered(member_id, tier_code=under.tier.code, now=now, zone=zone),
+        promotions=await offered(member_id, tier_code=under.tier.code, now=now, zone=zone, without=without),
     )
 
 

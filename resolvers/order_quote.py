@@ -11,7 +11,8 @@ from uuid import UUID
 from loyalty.order import OrderLine
 from loyalty.order_quote import QuoteDiffers, QuoteNotFound, QuoteState
 from loyalty.pricing import Quote
-from models.engine import changed, in_transaction, retried, rows, transaction
+from loyalty.promotion import PromotionGone
+from models.engine import changed, in_transaction, retried, rows, savepoint, transaction
 from models.ids import new_id
 from models.order import Order
 from models.promotion import OrderQuote
@@ -75,17 +76,21 @@ async def keep(
         )
         result = {"quote_id": str(kept.id)}
         await remember(member_id, key=key, operation=operation, content=content, result=result, now=now)
-        for one in sorted(priced.quote.promotions, key=lambda each: each.promotion.id):
-            await promotion_hold.take(
-                one.promotion.id,
-                member_id=member_id,
-                uses=one.uses,
-                discount_fen=one.discount_fen,
-                now=now,
-                quote_id=kept.id,
-                expires_at=kept.expires_at,
-            )
+        await _hold(kept, priced.quote, now)
         return kept
+
+
+async def _hold(kept: OrderQuote, quote: Quote, now: datetime) -> None:
+    for one in sorted(quote.promotions, key=lambda each: each.promotion.id):
+        await promotion_hold.take(
+            one.promotion.id,
+            member_id=kept.member_id,
+            uses=one.uses,
+            discount_fen=one.discount_fen,
+            now=now,
+            quote_id=kept.id,
+            expires_at=kept.expires_at,
+        )
 
 
 async def _give_up(member_id: UUID, now: datetime, which: str) -> None:
@@ -128,6 +133,17 @@ async def kept_for(member_id: UUID, quote_id: UUID, *, content: Mapping[str, Any
     if kept.content != content:
         raise QuoteDiffers
     return kept
+
+
+async def renew(kept: OrderQuote, quote: Quote, now: datetime) -> bool:
+    """Let the kept quote hold what this price needs instead. False, and nothing is done: there is not enough of it."""
+    try:
+        async with savepoint():
+            await promotion_hold.release_quotes([kept.id], now)
+            await _hold(kept, quote, now)
+    except PromotionGone:
+        return False
+    return True
 
 
 async def use(kept: OrderQuote, order: Order, quote: Quote, now: datetime) -> None:

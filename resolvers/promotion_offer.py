@@ -32,15 +32,16 @@ FROM promotion JOIN promotion_version terms ON terms.promotion_id = promotion.id
 JOIN promotion_quota quota ON quota.promotion_id = promotion.id
 LEFT JOIN LATERAL (
     SELECT sum(uses)::int AS uses, sum(discount_fen)::bigint AS fen FROM promotion_hold
-    WHERE promotion_id = promotion.id AND state = 'pending' AND expires_at <= $2
+    WHERE promotion_id = promotion.id AND state = 'pending' AND (expires_at <= $2 OR quote_id = $3::uuid)
 ) over ON quota.total_limit IS NOT NULL OR quota.budget_fen IS NOT NULL
 LEFT JOIN LATERAL (
     SELECT sum(uses)::int AS uses FROM promotion_hold WHERE promotion_id = promotion.id AND member_id = $1::uuid
     AND state IN ('pending', 'posted') AND (expires_at IS NULL OR expires_at > $2)
+    AND ($3::uuid IS NULL OR quote_id IS DISTINCT FROM $3::uuid)
 ) mine ON true
 WHERE {RUNNING.format(now="$2")} ORDER BY promotion.id
 """
-"""What runs at $2, and what the member $1 had of it. What quotes no longer hold counts as free."""
+"""What runs at $2, and what the member $1 had of it. What quotes no longer hold, and what $3 holds, counts as free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +63,13 @@ async def is_newcomer(member_id: UUID | None) -> bool:
 
 
 async def offered(
-    member_id: UUID | None, *, tier_code: str | None, now: datetime, zone: tzinfo
+    member_id: UUID | None, *, tier_code: str | None, now: datetime, zone: tzinfo, without: UUID | None = None
 ) -> tuple[OfferedPromotion, ...]:
     """The promotions that a member of this tier may use at ``now``; those with nothing left are not among them.
 
-    A visitor (None) is of no tier.
+    A visitor (None) is of no tier. What the kept quote ``without`` holds counts as free.
     """
-    found = await rows(_RUNNING_FOR, [member_id, now])
+    found = await rows(_RUNNING_FOR, [member_id, now, without])
     day = business_day(now, zone)
     read = [(row, parsed(row["definition"])) for row in found]
     newcomer = await is_newcomer(member_id) if any(terms.newcomers_only for _, terms in read) else False

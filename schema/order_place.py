@@ -50,7 +50,9 @@ class OrderPlaceInput:
     )
     points: Points = strawberry.field(default=Points(0), description="Points to use on it; 0 for none.")
     expected_payable: Fen | None = strawberry.field(
-        default=None, description="What the member saw and agreed to, in fen; another price is refused."
+        default=None,
+        description="What the member saw and agreed to, in fen; another price is refused. From a "
+        "kept price it is that price, and the order may cost less.",
     )
     address_id: UUID | None = strawberry.field(
         default=None,
@@ -71,8 +73,8 @@ class OrderPlaceInput:
     remark: str = strawberry.field(default="", description=f"For the shop, up to {rule.MAX_REMARK} characters.")
     quote_id: UUID | None = strawberry.field(
         default=None,
-        description="A kept price of `orderQuoteKeep` for the same lines, coupons, points and delivery; null: what "
-        "it costs now.",
+        description="A kept price of `orderQuoteKeep` for the same lines, coupons, points and delivery, if it is not "
+        "cheaper now; null: what it costs now.",
     )
 
 

@@ -43,7 +43,7 @@ class KeptQuote:
     """A kept price."""
 
     id: UUID = strawberry.field(description="Send it as `quoteId` with the same lines, coupons and points.")
-    payable: Fen = strawberry.field(description="The money to pay, in fen, as far as coupons and points stay.")
+    payable: Fen = strawberry.field(description="The money to pay at most, in fen, as far as coupons and points stay.")
     expires_at: datetime = strawberry.field(description="It can be used until before this instant.")
     stored: strawberry.Private[QuoteState]
 

@@ -10,12 +10,12 @@ import pytest_asyncio
 
 from jobs.sweeps import SWEEPS
 from loyalty.idempotency import KeyReused
-from loyalty.order import CloseReason, OrderLine, OrderState, OutOfStock
+from loyalty.order import AmountChanged, CloseReason, OrderLine, OrderState, OutOfStock
 from loyalty.order_quote import QuoteDiffers, QuoteNotFound
 from loyalty.pricing import Quote
 from loyalty.programme import ProgrammeInvalid
 from loyalty.promotion import PromotionCodeTaken, PromotionNotFound, PromotionStateRefused
-from models.engine import rows
+from models.engine import rows, transaction
 from models.ids import new_id, new_secret
 from models.operator import AuditRow
 from models.order import Order
@@ -28,6 +28,7 @@ from resolvers.order_price import CouponWish
 from resolvers.verify import verify
 from tests.coupons import claimed
 from tests.doors import make_member, make_operator
+from tests.loyalty.worked_examples import number, worked
 from tests.promotions import new_promotion, run_promotion, stop_promotion, used
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -218,6 +219,62 @@ async def test_a_kept_price_outlives_the_promotion_and_a_rise(deps: Deps, clock:
         await place(deps, member.id, sku_id, 2, quote_id=kept.id)
     await order.cancel(deps, member_id=member.id, order_id=one.id)
     assert await used(tenth) == (0, 0)
+
+
+async def _costs(deps: Deps, sku_id: UUID, price_fen: int) -> None:
+    boss = await make_operator(deps)
+    changes: sku.SkuChanges = {"price_fen": price_fen}
+    await sku.update(deps, operator_id=boss.id, sku_id=sku_id, changes=changes, idempotency_key=new_secret(12))
+
+
+@pytest.mark.parametrize("row", worked("pricing.md", "Example: an order from a kept price"), ids=lambda row: f"{row}")
+async def test_an_order_from_a_kept_price_never_costs_more_than_now(deps: Deps, row: dict[str, str]) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=number(row["kept"]))
+    kept = await keep(deps, member.id, sku_id)
+    if row["by now"] != row["kept"]:
+        await _costs(deps, sku_id, number(row["by now"]))
+    expected_fen = number(row["expected"]) or None
+    if row["costs"] == "`AMOUNT_CHANGED`":
+        with pytest.raises(AmountChanged):
+            await place(deps, member.id, sku_id, quote_id=kept.id, expected_fen=expected_fen)
+        assert (await OrderQuote.get(id=kept.id)).state == "pending"
+        return
+    one = await place(deps, member.id, sku_id, quote_id=kept.id, expected_fen=expected_fen)
+    assert one.payable_fen == number(row["costs"])
+    assert (await OrderQuote.get(id=kept.id)).state == "posted"
+
+
+async def test_a_cheaper_order_has_the_promotions_of_now(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=1)
+    kept = await keep(deps, member.id, sku_id)
+    better = await run_promotion(deps, sku_id, discount_bp=3_000, total_limit=5)
+    one = await place(deps, member.id, sku_id, quote_id=kept.id, expected_fen=9_000)
+    assert (one.payable_fen, await used(tenth), await used(better)) == (7_000, (0, 0), (1, 3_000))
+    assert await held(one) == ["pending"]
+
+
+async def test_what_the_kept_price_holds_is_there_for_a_cheaper_order(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id, total_limit=1, member_limit=1)
+    kept = await keep(deps, member.id, sku_id)
+    await _costs(deps, sku_id, 8_000)
+    assert (await preview(deps, member.id, sku_id)).payable_fen == 8_000
+    one = await place(deps, member.id, sku_id, quote_id=kept.id)
+    assert (one.payable_fen, await used(tenth), await held(one)) == (7_200, (1, 800), ["pending"])
+
+
+async def test_a_kept_price_keeps_what_it_holds_when_somebody_else_has_the_last_of_a_better_one(deps: Deps) -> None:
+    member, other, sku_id = await make_member(deps), await make_member(deps), await put_on_shelf(deps)
+    tenth = await run_promotion(deps, sku_id)
+    kept = await keep(deps, member.id, sku_id)
+    better = await run_promotion(deps, sku_id, discount_bp=3_000, total_limit=1)
+    cheaper = await preview(deps, member.id, sku_id)
+    await place(deps, other.id, sku_id)
+    async with transaction(member.id):
+        assert not await order_quote.renew(kept, cheaper, deps.clock.now())
+    one = await place(deps, member.id, sku_id, quote_id=kept.id)
+    assert (one.payable_fen, await used(tenth), await used(better)) == (9_000, (1, 1_000), (1, 3_000))
 
 
 async def test_a_kept_price_ends_by_the_clock_alone(deps: Deps, clock: SetClock) -> None:
