@@ -9,18 +9,18 @@ failover the first command on an old connection fails, and the next one finds th
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from hiredis import pack_command
 from redis import asyncio as aioredis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, RedisClusterException
+from redis.exceptions import ConnectionError, RedisClusterException, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cache.address import Address, Form, parse
@@ -35,6 +35,8 @@ SPARE_CONNECTIONS = 8
 """Connections of a cluster's node beyond those that commands may take, for asking who has which slots."""
 
 Client: TypeAlias = aioredis.Redis | aioredis.RedisCluster
+_Question: TypeAlias = tuple[tuple[Any, ...], dict[str, Any], asyncio.Future[Any]]
+"""A command, how its answer is read, and who waits for it."""
 
 
 class _Patience:
@@ -43,18 +45,18 @@ class _Patience:
     def __init__(self) -> None:
         self._rests_until_s = 0.0
 
-    async def asked(self, sending: Callable[[], Awaitable[Any]]) -> Any:
-        """What is answered, unless the server rests."""
+    def begin(self) -> float:
+        """When the asking begins, in seconds of the monotonic clock. Raises: ConnectionError while the server rests."""
         begun_s = time.monotonic()
         if begun_s < self._rests_until_s:
             raise ConnectionError("Redis did not answer a moment ago and is left alone for another.")
-        try:
-            return await sending()
-        except (ConnectionError, RedisTimeoutError):
-            now_s = time.monotonic()
-            if now_s - begun_s >= LONG_S:
-                self._rests_until_s = now_s + REST_S
-            raise
+        return begun_s
+
+    def failed(self, begun_s: float) -> None:
+        """What was asked then was not answered."""
+        now_s = time.monotonic()
+        if now_s - begun_s >= LONG_S:
+            self._rests_until_s = now_s + REST_S
 
 
 class _Server(aioredis.Redis):
@@ -72,15 +74,17 @@ class _Server(aioredis.Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command with those of this turn, unless the server hangs."""
-        return await self._patience.asked(partial(self._ask, args, options))
-
-    async def _ask(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        begun_s = self._patience.begin()
         loop = asyncio.get_running_loop()
-        question = _Question(args, options, loop.create_future())
-        self._waiting.append(question)
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((args, options, answer))
         if len(self._waiting) == 1:
             loop.call_soon(self._send)
-        return await question.answer
+        try:
+            return await answer
+        except (ConnectionError, RedisTimeoutError):
+            self._patience.failed(begun_s)
+            raise
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -89,34 +93,40 @@ class _Server(aioredis.Redis):
             self._exchanges.add(exchange)
             exchange.add_done_callback(self._exchanges.discard)
 
-    async def _exchange(self, questions: list["_Question"]) -> None:
+    async def _exchange(self, questions: Sequence[_Question]) -> None:
         try:
-            if len(questions) == 1:
-                alone: Any = super().execute_command
-                answers = [await alone(*questions[0].args, **questions[0].options)]
-            else:
-                pipe: Any = self.pipeline(transaction=False)
-                for question in questions:
-                    pipe.execute_command(*question.args, **question.options)
-                answers = await pipe.execute(raise_on_error=False)
+            told = await self._told(questions)
         except Exception as error:
-            answers = [error] * len(questions)
-        for question, answer in zip(questions, answers, strict=True):
-            if question.answer.done():
+            told = [error] * len(questions)
+        for (_, _, answer), one in zip(questions, told, strict=True):
+            if answer.done():
                 continue
-            if isinstance(answer, Exception):
-                question.answer.set_exception(answer)
+            if isinstance(one, Exception):
+                answer.set_exception(one)
             else:
-                question.answer.set_result(answer)
+                answer.set_result(one)
 
+    async def _told(self, questions: Sequence[_Question]) -> list[Any]:
+        """What the server says to each: one packet there and one time limit, where the library's pipeline takes one
+        for each answer and packs in Python, which was a fifth of the time of a request."""
+        packed = b"".join([pack_command((*args[0].split(), *args[1:])) for args, _, _ in questions])
+        connection: Any = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await connection.send_packed_command(packed, check_health=False)
+                return [await self._one(connection, args[0], options) for args, options, _ in questions]
+        except TimeoutError:
+            raise RedisTimeoutError("Redis did not answer in time.") from None
+        finally:
+            await self.connection_pool.release(connection)
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """A command and who waits for its answer."""
-
-    args: tuple[Any, ...]
-    options: dict[str, Any]
-    answer: asyncio.Future[Any]
+    async def _one(self, connection: Any, name: str, options: dict[str, Any]) -> Any:
+        try:
+            answer = await connection.read_response(timeout=math.inf)
+        except ResponseError as error:
+            return error
+        read = self.response_callbacks.get(name)
+        return answer if read is None else read(answer, **options)
 
 
 class _SentinelPool(SentinelConnectionPool, aioredis.BlockingConnectionPool):
@@ -155,7 +165,12 @@ class _Cluster(aioredis.RedisCluster):
         except TimeoutError:
             raise ConnectionError("No connection available.") from None
         try:
-            return await self._patience.asked(partial(self._execute, *args, **kwargs))
+            begun_s = self._patience.begin()
+            try:
+                return await self._execute(*args, **kwargs)
+            except (ConnectionError, RedisTimeoutError):
+                self._patience.failed(begun_s)
+                raise
         finally:
             self._turns.release()
 
