@@ -1,7 +1,8 @@
-"""The ceiling of ``bench.flash_sale``: the least that a web server can do to answer "sold out" from the gate.
+"""The ceilings of ``bench.flash_sale``: the least that a web server can do to answer "sold out" from the gate.
 
-Starlette with one route and one Lua call, the gate's own, by our client of Redis; uvicorn as we serve it. Run with the
-port, the Redis URL and the id of an item that is sold out.
+Starlette with one route and one Lua call, the gate's own; uvicorn as we serve it. Run with the port, the Redis URL, the
+id of an item that is sold out, and the client of Redis: ``plain``, redis.asyncio as it comes, or ``ours``, which sends
+together what is asked in one turn.
 """
 
 import sys
@@ -9,11 +10,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import uvicorn
+from redis import asyncio as aioredis
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cache.client import CONNECTIONS
 from cache.engine import connect
 from cache.flash_gate import Asked, take
 from resolvers.clock import SystemClock
@@ -21,9 +24,9 @@ from resolvers.clock import SystemClock
 MEMBER = UUID(int=0)
 
 
-def application(redis_url: str, item_id: UUID) -> Starlette:
+def application(redis_url: str, item_id: UUID, *, client: str) -> Starlette:
     """Answers every request with what the gate says."""
-    redis, clock = connect(redis_url), SystemClock()
+    redis, clock = connect(redis_url) if client == "ours" else _plain(redis_url), SystemClock()
     asked = Asked(request="somebody", member_id=MEMBER, quantity=1)
 
     async def answer(_: Request) -> Response:
@@ -33,9 +36,14 @@ def application(redis_url: str, item_id: UUID) -> Starlette:
     return Starlette(routes=[Route("/", answer, methods=["POST"])])
 
 
+def _plain(redis_url: str) -> aioredis.Redis:
+    pool = aioredis.BlockingConnectionPool.from_url(redis_url, max_connections=CONNECTIONS)
+    return aioredis.Redis.from_pool(pool)
+
+
 if __name__ == "__main__":
     uvicorn.run(
-        application(sys.argv[2], UUID(sys.argv[3])),
+        application(sys.argv[2], UUID(sys.argv[3]), client=sys.argv[4]),
         port=int(sys.argv[1]),
         loop="uvloop",
         http="httptools",
