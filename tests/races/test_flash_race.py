@@ -81,6 +81,20 @@ async def tell_everybody(deps: Deps, sale: Sale) -> None:
     await gate.reconcile(deps, item_id=sale.item_id)
 
 
+async def the_gate_stands_right(deps: Deps, sale: Sale) -> None:
+    """Rounds of the sweeps until nothing is to be repaired.
+
+    A Redis that hung is left alone for a second, and a loading that was cut off keeps others from it for ten.
+    """
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(*AWAY):
+                await tell_everybody(deps, sale)
+                if (await gate.reconcile(deps, item_id=sale.item_id)).repair is Repair.NONE:
+                    return
+            await asyncio.sleep(0.1)
+
+
 async def test_200_buyers_of_20_pieces_make_20_orders_of_20_members(deps: Deps, shop: Door) -> None:
     sale = await make_sale(deps, stock=STOCK, member_limit=1)
     answers = await at_once(tap(each, sale) for each in await crowd(deps, shop, BUYERS))
@@ -259,9 +273,7 @@ async def test_redis_killed_in_the_middle_oversells_nothing_and_loses_no_order(
         await there.group_commit.idle()
         # Tickets of a gate that died with their fate untold are looked up after a minute.
         clock.advance(timedelta(seconds=61))
-        for _ in range(3):
-            await tell_everybody(there, sale)
-        assert (await gate.reconcile(there, item_id=sale.item_id)).repair is Repair.NONE
+        await the_gate_stands_right(there, sale)
         late = await crowd(there, Door(http, "/graphql"), STOCK)
         more = won(await at_once(tap(member, sale) for member in late))
     assert len(acknowledged) + more == STOCK
