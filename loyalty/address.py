@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loyalty.refusal import Refusal
+from loyalty.typed import half_width
 
 MAX_ADDRESSES = 20
 MAX_RECIPIENT = 25
@@ -128,7 +129,7 @@ def admit_phone(given: str) -> str:
 
     Raises: AddressInvalid.
     """
-    phone = given.strip().replace(" ", "").replace("-", "")
+    phone = half_width(given).replace(" ", "").replace("-", "")
     for country in ("+86", "86"):
         if phone.startswith(country) and len(phone) - len(country) >= 10:
             phone = phone.removeprefix(country)
@@ -143,15 +144,16 @@ def admit_region(region: Region) -> Region:
 
     Raises, in this order: AddressInvalid for ``regionCode``, ``province``, ``city``, ``district``.
     """
-    head = region.code[:2]
-    is_code = len(region.code) == 6 and region.code.isascii() and region.code.isdigit()
-    if not is_code or head not in PROVINCES or (region.code[2:] == "0000" and head not in _WHOLE_PROVINCES):
+    code = half_width(region.code)
+    head = code[:2]
+    is_code = len(code) == 6 and code.isascii() and code.isdigit()
+    if not is_code or head not in PROVINCES or (code[2:] == "0000" and head not in _WHOLE_PROVINCES):
         raise AddressInvalid(field="regionCode")
     province = _admit_text("province", region.province, 1, MAX_REGION_NAME)
     if not province.startswith(PROVINCES[head]):
         raise AddressInvalid(field="province")
     return Region(
-        code=region.code,
+        code=code,
         province=province,
         city=_admit_text("city", region.city, 1, MAX_REGION_NAME),
         district=_admit_text("district", region.district, 0, MAX_REGION_NAME),

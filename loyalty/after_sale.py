@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from loyalty.refusal import Refusal
 from loyalty.shop_time import business_day, day_end
+from loyalty.typed import half_width
 
 MAX_PICTURES = 9
 MAX_PICTURE_URL = 500
@@ -253,12 +254,14 @@ def admit_decision_words(words: str) -> None:
         raise AfterSaleInvalid(field="reason")
 
 
-def admit_parcel(*, carrier: str, number: str) -> None:
-    """Whether a return parcel may be named so. Raises: AfterSaleInvalid."""
-    if not 1 <= len(carrier.strip()) <= MAX_CARRIER:
+def fit_parcel(*, carrier: str, number: str) -> tuple[str, str]:
+    """Carrier and number of a return parcel as they are kept, without blanks around them. Raises: AfterSaleInvalid."""
+    carrier, number = carrier.strip(), half_width(number)
+    if not 1 <= len(carrier) <= MAX_CARRIER:
         raise AfterSaleInvalid(field="carrier")
-    if not 1 <= len(number.strip()) <= MAX_PARCEL_NUMBER or not number.strip().isascii():
+    if not 1 <= len(number) <= MAX_PARCEL_NUMBER or not number.isascii():
         raise AfterSaleInvalid(field="number")
+    return carrier, number
 
 
 def admit_purchase(*, excepted: bool, accepted: bool) -> None:

@@ -5,6 +5,7 @@ Source: docs/rules/coupon.md
 
 from loyalty.coupon import CouponCodeInvalid
 from loyalty.referral_code import CODE_ALPHABET
+from loyalty.typed import regular_code
 
 CODE_LENGTH = 12
 CODE_SECRET_BYTES = 8
@@ -18,11 +19,11 @@ def code_from(secret: bytes) -> str:
 
 
 def read_code(text: str) -> str:
-    """A code as somebody typed it, made regular: upper case, blanks and dashes out, O is 0, I and L are 1.
+    """A code as somebody typed it, made regular.
 
     Raises: CouponCodeInvalid for what cannot be a code.
     """
-    code = text.upper().replace(" ", "").replace("-", "").translate(str.maketrans("OIL", "011"))
+    code = regular_code(text)
     if len(code) != CODE_LENGTH or any(character not in CODE_ALPHABET for character in code):
         raise CouponCodeInvalid()
     return code

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from loyalty.order import OrderState, OrderStateRefused
 from loyalty.refusal import Refusal
+from loyalty.typed import half_width
 
 MAX_PARCELS: Final = 15
 """WeChat takes no more for one payment."""
@@ -231,15 +232,15 @@ class ParcelPlan:
 
 def fit_carrier(written: str) -> str:
     """The carrier's code as WeChat writes it, in upper case. Raises: CarrierInvalid."""
-    code = written.strip()
+    code = half_width(written)
     if not _CARRIER.fullmatch(code):
         raise CarrierInvalid()
     return code.upper()
 
 
 def fit_tracking_number(written: str) -> str:
-    """The tracking number without blanks around it. Raises: TrackingNumberInvalid."""
-    number = written.strip()
+    """The tracking number in half width, without blanks around it. Raises: TrackingNumberInvalid."""
+    number = half_width(written)
     if not _TRACKING_NUMBER.fullmatch(number):
         raise TrackingNumberInvalid(most=MAX_TRACKING_NUMBER)
     return number

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from loyalty.refusal import Refusal
+from loyalty.typed import half_width
 
 CODE_LENGTH: Final = 18
 """Digits only, so that it fits a bar code that every till can read."""
@@ -28,8 +29,8 @@ class CodeKind:
     invalid: type[Refusal]
 
     def admit(self, code: str) -> str:
-        """The code without the blanks that scanners add. Raises: ``invalid`` for what cannot be a code."""
-        kept = code.strip()
+        """The code in half width, without the blanks that scanners add. Raises: ``invalid`` for what is no code."""
+        kept = half_width(code)
         if len(kept) != CODE_LENGTH or not kept.isascii() or not kept.isdigit() or not kept.startswith(self.prefix):
             raise self.invalid()
         return kept

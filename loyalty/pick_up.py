@@ -9,6 +9,7 @@ from typing import Final
 
 from loyalty.one_time_code import CodeKind
 from loyalty.refusal import Refusal
+from loyalty.typed import half_width
 
 MAX_NAME: Final = 40
 MAX_ADDRESS: Final = 200
@@ -62,12 +63,15 @@ class PickUpPlace:
 
 
 def fit_place(place: PickUpPlace) -> PickUpPlace:
-    """The place without blanks around its texts. Raises: PickUpPointInvalid, in the order of the fields."""
+    """The place without blanks around its texts, its phone in half width.
+
+    Raises: PickUpPointInvalid, in the order of the fields.
+    """
     return PickUpPlace(
         name=_fit("name", place.name, MAX_NAME, needed=True),
         address=_fit("address", place.address, MAX_ADDRESS, needed=True),
         opening_hours=_fit("opening hours", place.opening_hours, MAX_OPENING_HOURS, needed=False),
-        phone=_fit("phone", place.phone, MAX_PHONE, needed=False),
+        phone=_fit("phone", half_width(place.phone), MAX_PHONE, needed=False),
     )
 
 

@@ -4,6 +4,7 @@ Source: docs/rules/referral.md
 """
 
 from loyalty.refusal import Refusal
+from loyalty.typed import regular_code
 
 CODE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_LENGTH = 8
@@ -52,11 +53,11 @@ def code_from(secret: bytes) -> str:
 
 
 def read_code(text: str) -> str:
-    """A code as somebody typed it, made regular: upper case, blanks and dashes out, O is 0, I and L are 1.
+    """A code as somebody typed it, made regular.
 
     Raises: ReferralCodeUnknown for what cannot be a code.
     """
-    code = text.upper().replace(" ", "").replace("-", "").translate(str.maketrans("OIL", "011"))
+    code = regular_code(text)
     if len(code) != CODE_LENGTH or any(character not in CODE_ALPHABET for character in code):
         raise ReferralCodeUnknown()
     return code

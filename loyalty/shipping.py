@@ -13,6 +13,7 @@ from loyalty.address import PROVINCES
 from loyalty.programme import DUPLICATE, REQUIRED, Definition, Fields, Reason, invalid
 from loyalty.refusal import Refusal
 from loyalty.tier_benefit import Benefit, BenefitKind, ships_free
+from loyalty.typed import half_width
 
 MAX_REGIONS = 50
 MAX_CODES = 500
@@ -175,7 +176,7 @@ class ShippingTerms:
 
 
 def _parse_codes(fields: Fields, name: str, named: set[str]) -> tuple[str, ...]:
-    codes = fields.texts(name, MAX_CODES)
+    codes = tuple(half_width(code) for code in fields.texts(name, MAX_CODES))
     for position, code in enumerate(codes):
         path = f"{fields.path(name)}[{position}]"
         digits = code.isascii() and code.isdigit() and len(code) in (2, 4, 6)

@@ -241,8 +241,8 @@ async def send_back(deps: Deps, *, member_id: UUID, after_sale_id: UUID, carrier
     now = deps.clock.now()
     async with transaction(member_id):
         row = await _own(member_id, after_sale_id)
-        rule.admit_parcel(carrier=carrier, number=number)
-        parcel = {"carrier": carrier.strip(), "parcel_number": number.strip()}
+        carrier, number = rule.fit_parcel(carrier=carrier, number=number)
+        parcel = {"carrier": carrier, "parcel_number": number}
         if row.state == AfterSaleState.RETURNING:
             await AfterSale.filter(id=row.id).update(changed_at=now, **parcel)
             return await AfterSale.get(id=row.id)

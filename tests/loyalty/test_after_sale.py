@@ -234,7 +234,7 @@ def test_pictures_are_few_and_addresses_that_are_safe(pictures: list[str], fine:
 def test_words_within_their_bounds_are_taken() -> None:
     rule.admit_words(text="x" * 200)
     rule.admit_decision_words("x" * 200)
-    rule.admit_parcel(carrier="顺丰", number="SF1234567890")
+    assert rule.fit_parcel(carrier=" 顺丰 ", number="ＳＦ１２３４ ") == ("顺丰", "SF1234")
 
 
 @pytest.mark.parametrize("words", ["", "  ", "x" * 201])
@@ -251,7 +251,7 @@ def test_a_decision_without_words_or_with_too_many_is_refused(words: str) -> Non
 )
 def test_a_parcel_has_a_carrier_and_a_number(carrier: str, parcel: str) -> None:
     with pytest.raises(AfterSaleInvalid):
-        rule.admit_parcel(carrier=carrier, number=parcel)
+        rule.fit_parcel(carrier=carrier, number=parcel)
 
 
 def test_goods_that_cannot_be_returned_need_the_members_word() -> None:

@@ -33,7 +33,7 @@ def test_a_scanned_code_is_taken_without_blanks(code: str) -> None:
     assert rule.PICK_UP_CODE.admit(code) == "85" + "1" * 16
 
 
-@pytest.mark.parametrize("code", ["", "85", "88" + "1" * 16, "85" + "1" * 15, "85" + "1" * 17, "85" + "１" * 16])
+@pytest.mark.parametrize("code", ["", "85", "88" + "1" * 16, "85" + "1" * 15, "85" + "1" * 17, "85" + "一" * 16])
 def test_what_cannot_be_a_code_is_refused(code: str) -> None:
     with pytest.raises(rule.PickUpCodeInvalid):
         rule.PICK_UP_CODE.admit(code)
