@@ -2,7 +2,7 @@
 -- state f (in flight), k (kept by an order) or r (released; its request stays known).
 -- KEYS: the gate, its tickets in flight. ARGV: how many pieces the database would let anybody take, or -1 if that was
 -- not asked; then for each ticket what became of it, its request, member and pieces:
---   keep     its order is written, with pieces that anybody could have taken
+--   keep     its order is written, with pieces that anybody could have taken; fewer than before: the rest came back
 --   claim    its order is written, with pieces that had been set aside for this member
 --   drop     no order was written
 --   release  its order gave the pieces back
@@ -29,13 +29,19 @@ for at = 2, #ARGV, 4 do
     local what, request, member, pieces = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
     local field = 't:' .. request
     local known = redis.call('HGET', gate, field)
-    local state = known and string.match(known, '^%d+:(%a):') or ''
+    local has, state = string.match(known or '0::', '^(%d+):(%a?):')
+    has = tonumber(has)
     if what == 'keep' or what == 'claim' then
         if state == '' or state == 'r' then
             add_had(member, pieces)
             if what == 'keep' then
                 add_left(-pieces)
             end
+        elseif pieces < has then
+            add_had(member, pieces - has)
+            add_left(has - pieces)
+        else
+            pieces = has
         end
         redis.call('HSET', gate, field, pieces .. ':k:' .. member)
     elseif what == 'drop' and state == 'f' then
@@ -43,9 +49,9 @@ for at = 2, #ARGV, 4 do
         add_left(pieces)
         redis.call('HDEL', gate, field)
     elseif what == 'release' and (state == 'f' or state == 'k') then
-        add_had(member, -pieces)
-        add_left(pieces)
-        redis.call('HSET', gate, field, pieces .. ':r:' .. member)
+        add_had(member, -has)
+        add_left(has)
+        redis.call('HSET', gate, field, has .. ':r:' .. member)
     end
     redis.call('ZREM', flight, request)
 end

@@ -66,7 +66,7 @@ class FlashTicket(Row):
     """The pieces of one flash order. ``state`` is a ``loyalty.flash_sale.TicketState``.
 
     ``reservation`` is the request under which the gate knows it; ``gate_due_at`` is set while the gate is still to be
-    told of its release. ``returned_count`` are its pieces that refunds gave back.
+    told of what it gave back. ``returned_count`` are its pieces that refunds gave back.
     """
 
     item_id: UUID

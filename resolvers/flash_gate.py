@@ -38,6 +38,9 @@ CHECK_EVERY = timedelta(seconds=3)
 TELL_AGAIN = timedelta(seconds=5)
 BACK = frozenset({TicketState.RELEASED, TicketState.RETURNED})
 
+_PIECES = "quantity - CASE state WHEN 'posted' THEN returned_count ELSE 0 END AS quantity"
+"""What a ticket's order still has, or had when it gave back the last of it."""
+
 _OPEN = "SELECT left_count, waiting_count FROM flash_item WHERE id = $1"
 
 
@@ -131,7 +134,7 @@ async def _content(item_id: UUID, now: datetime) -> GateContent | None:
         if not found:
             return None
         tickets = await rows(
-            "SELECT reservation, member_id, quantity, state FROM flash_ticket WHERE item_id = $1", [item_id]
+            f"SELECT reservation, member_id, {_PIECES}, state FROM flash_ticket WHERE item_id = $1", [item_id]
         )
     row = found[0]
     return GateContent(
@@ -248,13 +251,13 @@ async def untold(deps: Deps, limit: int) -> list[UUID]:
 
 
 async def tell(deps: Deps, *, item_id: UUID) -> None:
-    """Tell the gate of tickets that were released, or had again by late money. Harmless to repeat.
+    """Tell the gate of tickets that were released, wholly or in part, or had again by late money. Harmless to repeat.
 
     What came back raises the gate no higher than the queue leaves to everybody.
     """
     now = deps.clock.now()
     due = await rows(
-        "SELECT id, reservation, member_id, quantity, state, gate_due_at FROM flash_ticket "
+        f"SELECT id, reservation, member_id, {_PIECES}, state, gate_due_at FROM flash_ticket "
         "WHERE item_id = $1 AND gate_due_at <= $2 ORDER BY gate_due_at LIMIT 500",
         [item_id, now],
     )

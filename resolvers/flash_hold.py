@@ -9,7 +9,7 @@ from uuid import UUID
 
 from loyalty.catalogue import StockKind
 from loyalty.flash_sale import TicketState
-from loyalty.order import OrderKind, OutOfStock, PurchaseLimitReached
+from loyalty.order import OrderKind, OrderState, OutOfStock, PurchaseLimitReached
 from models.engine import in_transaction, rows
 from models.flash_sale import FlashTicket
 from models.order import Order
@@ -28,9 +28,13 @@ WHERE item_id = $1 AND member_id = ANY($2::uuid[]) AND state IN ('pending', 'pos
 """
 
 _RESTOCKED = """
-SELECT coalesce(sum(gone.restocked_count), 0)::int AS pieces FROM order_refund part
+SELECT part.id, sum(gone.restocked_count) OVER ()::int AS pieces FROM order_refund part
 JOIN order_refund_line gone ON gone.order_refund_id = part.id WHERE part.order_id = $1 AND part.state = 'done'
+ORDER BY part.id DESC LIMIT 1
 """
+"""The part that went back last, and how many pieces all of them brought back; a flash order has one line."""
+
+_GIVEN_BACK = "UPDATE flash_ticket SET returned_count = $2, gate_due_at = $3 WHERE id = $1 RETURNING id"
 
 _POST = "UPDATE flash_item SET held_count = held_count - $2, sold_count = sold_count + $2 WHERE id = $1 RETURNING id"
 
@@ -68,16 +72,21 @@ async def release(_: Deps, order: Order, now: datetime) -> None:
 
 
 async def give_back(_: Deps, order: Order, now: datetime) -> None:
-    """The pieces of a refunded order may be taken again, or go back to the SKU once the session is closed.
+    """Pieces that have gone back may be taken again, or are the SKU's once the session is closed; each once.
 
     What the member keeps stays sold.
     """
-    if order.kind == OrderKind.FLASH:
+    if order.kind != OrderKind.FLASH:
+        return
+    if order.state == OrderState.REFUNDED:
         ticket = await _move(order, TicketState.POSTED, TicketState.RETURNED, now)
-        back = (await rows(_RESTOCKED, [order.id]))[0]["pieces"]
-        await rows("UPDATE flash_ticket SET returned_count = $2 WHERE id = $1 RETURNING id", [ticket.id, back])
-        if back:
-            await put_back(ticket.item_id, back, "sold_count", order.id, now)
+    else:
+        ticket = await FlashTicket.get(order_id=order.id, state=TicketState.POSTED)
+    part = (await rows(_RESTOCKED, [order.id]))[0]
+    more = part["pieces"] - ticket.returned_count
+    if more:
+        await rows(_GIVEN_BACK, [ticket.id, part["pieces"], now])
+        await put_back(ticket.item_id, more, "sold_count", part["id"], now)
 
 
 async def put_back(item_id: UUID, pieces: int, out_of: str, cause_id: UUID, now: datetime) -> None:

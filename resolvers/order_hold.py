@@ -43,7 +43,7 @@ SHARED: tuple[OrderHold, ...] = (promotion_hold, group_seat, flash_hold, order_s
 """What others want too, in the order of its locks: guarded updates, the last statements of a transaction."""
 
 
-BY_PIECE: tuple[OrderHold, ...] = (order_points, coupon_hold, order_stock)
+BY_PIECE: tuple[OrderHold, ...] = (order_points, coupon_hold, flash_hold, order_stock)
 """What comes back with each part of an order that is refunded: these look at which pieces are gone
 (``order_line.refunded_count``, ``order_refund``). Anything else comes back with the last piece.
 """

@@ -99,6 +99,24 @@ async def test_what_became_of_a_ticket_counts_once(redis: Client, item_id: UUID)
     assert (await take(redis, item_id, dropped)).answer is GateAnswer.TAKEN
 
 
+async def test_a_part_of_a_ticket_that_comes_back_counts_once(redis: Client, item_id: UUID) -> None:
+    member_id = new_id(NOON)
+    one = asked(2, member_id)
+    await take(redis, item_id, one)
+    await flash_gate.settle(redis, item_id, [(Fate.KEEP, one)])
+    still = asked(1, member_id, one.request)
+    for _ in range(2):
+        await flash_gate.settle(redis, item_id, [(Fate.KEEP, still)], open_count=2)
+        assert await left(redis, item_id) == 2
+        # The same tap is told with all it asked for, and changes nothing.
+        await flash_gate.settle(redis, item_id, [(Fate.KEEP, one)])
+        assert await left(redis, item_id) == 2
+    assert await take(redis, item_id, asked(2, member_id)) == Told(answer=GateAnswer.LIMIT, limit=2, had=1)
+    await flash_gate.settle(redis, item_id, [(Fate.RELEASE, one)], open_count=3)
+    assert await left(redis, item_id) == 3
+    assert (await take(redis, item_id, asked(2, member_id))).answer is GateAnswer.TAKEN
+
+
 async def test_what_comes_back_for_the_queue_raises_nothing(redis: Client, item_id: UUID) -> None:
     one = asked(2)
     await take(redis, item_id, one)

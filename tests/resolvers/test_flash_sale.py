@@ -27,6 +27,7 @@ from resolvers.flash_gate import Repair
 from tests.doors import make_member, make_operator
 from tests.flash import Sale, close_sale, make_sale, pieces
 from tests.loyalty.worked_examples import number, worked
+from tests.refunds import send
 from tests.resolvers.test_verify import broken
 from tests.rulebook import buys, tiers
 from tests.sandbox_server import SandboxControl
@@ -96,7 +97,7 @@ async def test_what_the_gate_knows_costs_no_statement(deps: Deps, clock: SetCloc
 async def test_every_piece_is_where_the_page_says(deps: Deps, wechat: SandboxControl) -> None:
     sale = await make_sale(deps, sku_id=await put_on_shelf(deps, stock_left=30), stock=10)
     open_orders: dict[int, list[Order]] = {1: [], 2: []}
-    paid: dict[int, list[Order]] = {1: [], 2: []}
+    paid: list[Order] = []
     boss = await make_operator(deps)
     for row in worked("flash_sale.md", "Example: where the pieces are"):
         verb, _, many = row["step"].partition(" ")
@@ -107,23 +108,101 @@ async def test_every_piece_is_where_the_page_says(deps: Deps, wechat: SandboxCon
         elif verb == "pay":
             one = open_orders[quantity].pop(0)
             await pay(deps, wechat, one)
-            paid[quantity].append(one)
+            paid.append(one)
         elif verb == "cancel":
             one = open_orders[quantity].pop(0)
             await order.cancel(deps, member_id=one.member_id, order_id=one.id)
         elif verb == "close":
             await close_sale(deps, sale)
         elif verb == "refund":
-            one = paid[quantity].pop(0)
-            await refund.refund_order(
-                deps, operator_id=boss.id, order_id=one.id, reason="退货", idempotency_key=new_secret(12)
-            )
-            await wechat.settle()
-            await refund.send(deps, refund_id=(await Refund.get(order_id=one.id)).id)
+            oldest = next(one for one in paid if one.state == OrderState.PAID)
+            await give_a_piece_back(deps, wechat, boss.id, oldest)
         found = await pieces(sale)
         wanted = {name: number(row[name]) for name in ("left", "held", "sold", "returned")}
         assert {name: found[name] for name in wanted} == wanted, row
         assert found["sku"] == number(row["SKU"]), row
+    assert await broken() == set()
+
+
+async def give_a_piece_back(
+    deps: Deps, wechat: SandboxControl, boss_id: UUID, one: Order, *, goods_come_back: bool = True
+) -> None:
+    """The shop refunds one piece."""
+    (line,) = await rows("SELECT id FROM order_line WHERE order_id = $1", [one.id])
+    await refund.refund_lines(
+        deps,
+        operator_id=boss_id,
+        order_id=one.id,
+        pieces={line["id"]: 1},
+        reason="退货",
+        shops_fault=False,
+        goods_come_back=goods_come_back,
+        expected=None,
+        idempotency_key=new_secret(12),
+    )
+    await wechat.settle()
+    for asked in await Refund.filter(order_id=one.id):
+        await refund.send(deps, refund_id=asked.id)
+    await one.refresh_from_db()
+
+
+async def test_a_piece_that_goes_back_can_be_bought_again_within_the_limit(deps: Deps, wechat: SandboxControl) -> None:
+    sale = await make_sale(deps, stock=2)
+    member = await make_member(deps, openid=await wechat.openid())
+    other = await make_member(deps)
+    one = await buy(deps, sale, member.id, 2, key="a-key-of-a-phone")
+    await pay(deps, wechat, one)
+    await give_a_piece_back(deps, wechat, sale.operator_id, one)
+    assert await pieces(sale) == {"left": 1, "held": 0, "sold": 1, "returned": 0, "waiting": 0, "sku": 28}
+    assert (await FlashTicket.get(order_id=one.id)).returned_count == 1
+    with pytest.raises(FlashSoldOut):
+        await buy(deps, sale, other.id)
+    await tell_everybody(deps, sale)
+    await tell_everybody(deps, sale)
+    assert await gate_left(deps, sale) == 1
+    assert (await buy(deps, sale, member.id, 2, key="a-key-of-a-phone")).id == one.id
+    await tell_everybody(deps, sale)
+    await buy(deps, sale, member.id)
+    with pytest.raises(FlashLimitReached) as refused:
+        await buy(deps, sale, member.id)
+    assert refused.value.data == {"limit": 2, "bought": 2}
+    await give_a_piece_back(deps, wechat, sale.operator_id, one)
+    for anew in (False, True):
+        if anew:
+            await gate.load(deps, sale.item_id)
+        await tell_everybody(deps, sale)
+        assert await gate_left(deps, sale) == 1
+        with pytest.raises(FlashLimitReached) as refused:
+            await buy(deps, sale, member.id, 2)
+        assert refused.value.data == {"limit": 2, "bought": 1}
+    assert await broken() == set()
+
+
+async def test_a_gate_that_is_loaded_counts_what_members_still_have(deps: Deps, wechat: SandboxControl) -> None:
+    sale = await make_sale(deps, stock=3)
+    member = await make_member(deps, openid=await wechat.openid())
+    one = await buy(deps, sale, member.id, 2)
+    await pay(deps, wechat, one)
+    await give_a_piece_back(deps, wechat, sale.operator_id, one)
+    await flash_gate.forget(deps.redis, sale.item_id)
+    await buy(deps, sale, member.id)
+    await tell_everybody(deps, sale)
+    assert await gate_left(deps, sale) == 1
+    assert (await pieces(sale))["left"] == 1
+
+
+async def test_a_piece_that_the_member_keeps_stays_sold(deps: Deps, wechat: SandboxControl) -> None:
+    sale = await make_sale(deps, stock=2)
+    member = await make_member(deps, openid=await wechat.openid())
+    one = await buy(deps, sale, member.id, 2)
+    await pay(deps, wechat, one)
+    await send(deps, one.id)
+    await give_a_piece_back(deps, wechat, sale.operator_id, one, goods_come_back=False)
+    assert (await pieces(sale))["sold"] == 2
+    await give_a_piece_back(deps, wechat, sale.operator_id, one)
+    assert await pieces(sale) == {"left": 1, "held": 0, "sold": 1, "returned": 0, "waiting": 0, "sku": 28}
+    await tell_everybody(deps, sale)
+    assert await gate_left(deps, sale) == 1
     assert await broken() == set()
 
 
