@@ -15,7 +15,7 @@ from models.engine import changed, rows, transaction
 from models.group_buy import GroupBuy, GroupSeat, GroupTeam
 from models.ids import new_secret
 from models.order import Order
-from resolvers import group_seat, group_team
+from resolvers import fulfilment, group_seat, group_team
 from resolvers.after_sale import Asked, request
 from resolvers.after_sale_decision import approve
 from resolvers.clock import SetClock
@@ -31,8 +31,10 @@ from tests.races.buyers import (
     assert_the_books_are_right,
     at_once,
     buyer,
+    decided_before_any_writes,
     one,
     without_constraints,
+    without_member_locks,
 )
 from tests.refunds import lines_of
 from tests.sandbox_server import SandboxControl
@@ -444,6 +446,44 @@ async def test_one_seat_is_seen_to_once_by_many_workers(
     claimed = await at_once(group_team.claim_seats(deps, 50) for _ in range(3))
     assert claimed == [[], [], []]
     await assert_the_books_are_right()
+
+
+async def seen_to_by_two_at_once(
+    deps: Deps, shop: Door, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[object], list[str]]:
+    """What came of it, and the timeline: no member was locked, and both had looked before the first one wrote."""
+    sale = await teams.campaign(deps, sizes=(2,))
+    (leader,) = await crowd(deps, shop, wechat, 1)
+    team = await opened(leader, wechat, sale, size=2)
+    await teams.joined(deps, wechat, sale, team)
+    seat = await GroupSeat.get(team_id=team.id, member_id=leader.member_id)
+    with monkeypatch.context() as patched:
+        without_member_locks(patched, together=2)
+        decided_before_any_writes(patched, GroupTeam, "get", together=2)
+        both = (group_team.see_to(deps, seat_id=seat.id, member_id=seat.member_id) for _ in range(2))
+        came_of_it = await asyncio.gather(*both, return_exceptions=True)
+    return came_of_it, await leader.timeline(str(seat.order_id))
+
+
+async def test_without_the_members_lock_alone_the_orders_state_keeps_a_seat_from_being_seen_to_twice(
+    deps: Deps, shop: Door, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came_of_it, timeline = await seen_to_by_two_at_once(deps, shop, wechat, monkeypatch)
+    assert sorted(type(one).__name__ for one in came_of_it) == ["AssertionError", "NoneType"]
+    assert timeline.count("team_complete") == 1
+    await assert_the_books_are_right()
+
+
+async def test_without_lock_and_state_one_seat_is_seen_to_twice(
+    deps: Deps, shop: Door, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def blindly(order: Order, column: str, wanted: str, **_: object) -> None:
+        await changed(f"UPDATE shop_order SET {column} = $2 WHERE id = $1", [order.id, wanted])
+
+    monkeypatch.setattr(fulfilment, "turn", blindly)
+    came_of_it, timeline = await seen_to_by_two_at_once(deps, shop, wechat, monkeypatch)
+    assert came_of_it == [None, None]
+    assert timeline.count("team_complete") == 2
 
 
 # Leaving and refunds
