@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -450,7 +451,7 @@ async def test_one_seat_is_seen_to_once_by_many_workers(
 
 async def seen_to_by_two_at_once(
     deps: Deps, shop: Door, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[object], list[str]]:
+) -> tuple[Sequence[object], list[str]]:
     """What came of it, and the timeline: no member was locked, and both had looked before the first one wrote."""
     sale = await teams.campaign(deps, sizes=(2,))
     (leader,) = await crowd(deps, shop, wechat, 1)
