@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import strawberry
@@ -47,6 +48,7 @@ class Context:
 Info = strawberry.Info[Context, None]
 
 
+@lru_cache(maxsize=256)
 def language_of(accept_language: str) -> Language:
     """Chinese, unless the header prefers English to it (RFC 9110 §12.5.4)."""
     weights = {"zh": 0.0, "en": 0.0}

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import orjson
@@ -15,6 +16,9 @@ from schema.errors import ApiError, BadInput, Unauthenticated
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
+REMEMBERED = 256
+"""Different headers whose meaning is remembered: clients send a handful of them, over and over."""
+
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -40,6 +44,7 @@ def wants_graphiql(scope: Scope, headers: Headers) -> bool:
     )
 
 
+@lru_cache(maxsize=REMEMBERED)
 def accepted(accept: str | None) -> str | None:
     """The media type to answer with: the newer one to those who name it, plain JSON to everyone else."""
     if accept is None or not accept.strip():
