@@ -12,6 +12,8 @@ from loyalty.refusal import Refusal
 MIN_KEY_LENGTH = 8
 MAX_KEY_LENGTH = 64
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 class KeyReused(Refusal):
     """The key was used before for a request with other content."""
@@ -40,8 +42,7 @@ def fingerprint(content: Mapping[str, object]) -> str:
 
     Only JSON values: a value of another type is our mistake and fails.
     """
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return sha256(canonical.encode()).hexdigest()
+    return sha256(_CANONICAL.encode(content).encode()).hexdigest()
 
 
 def admit_replay(*, stored: str, sent: str) -> None:

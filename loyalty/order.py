@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from loyalty.refusal import Refusal
@@ -75,6 +76,14 @@ class OrderStateRefused(Refusal):
     code = "ORDER_STATE_REFUSED"
     zh = "订单当前状态（{state}）不支持此操作"
     en = "This is not possible while the order is {state}."
+    zh_words: ClassVar = {
+        OrderState.UNPAID: "待付款",
+        OrderState.CLOSING: "关闭中",
+        OrderState.CLOSED: "已关闭",
+        OrderState.PAID: "已付款",
+        OrderState.REFUNDING: "退款中",
+        OrderState.REFUNDED: "已退款",
+    }
 
 
 class OutOfStock(Refusal):
@@ -224,4 +233,4 @@ def admit_amount(*, payable_fen: int, expected_fen: int | None = None) -> None:
 
 def order_number(day: date, order_id: UUID) -> str:
     """The number a member reads to a shop assistant: the shop day, then 16 digits drawn from the id."""
-    return f"{day:%Y%m%d}{order_id.int % 10**16:016d}"
+    return f"{day.year:04d}{day.month:02d}{day.day:02d}{order_id.int % 10**16:016d}"

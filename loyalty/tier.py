@@ -156,7 +156,10 @@ class TierTable:
 
     def find(self, code: str) -> TierLevel | None:
         """The level of that code, or None."""
-        return next((level for level in self.levels if level.code == code), None)
+        for level in self.levels:
+            if level.code == code:
+                return level
+        return None
 
     def level(self, code: str) -> TierLevel:
         """The level of that code. Raises: TierNotFound."""
@@ -306,9 +309,7 @@ def after_publish(table: TierTable, *, current_code: str, growth: int) -> TierCh
 def _rise(table: TierTable, current_code: str, growth: int, reason: TierChangeReason) -> TierChange | None:
     fits = tier_for(table, growth)
     current = table.find(current_code)
-    if current is not None and table.rank(fits.code) <= table.rank(current.code):
-        return None
-    if fits.code == current_code:
+    if current is not None and fits.threshold <= current.threshold:
         return None
     return TierChange(from_code=current_code, to_code=fits.code, reason=reason, growth=growth)
 

@@ -7,7 +7,7 @@ share a transaction (``resolvers.group_commit``); whoever cannot come along is w
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -28,11 +28,12 @@ from loyalty.flash_sale import (
 )
 from loyalty.idempotency import KeyReused, admit_key
 from loyalty.order import OrderKind, admit_amount
-from loyalty.pricing import price
+from loyalty.pricing import Quote, price
 from loyalty.refusal import Refusal
 from loyalty.tier_benefit import opens_for
 from loyalty.unit_price import PriceLine, TierTerms
 from models.asyncpg_backend import Conflict, Unavailable
+from models.bulk import insert
 from models.engine import retried, rows, transaction
 from models.flash_sale import FlashItem, FlashSale, FlashTicket
 from models.ids import new_id
@@ -43,7 +44,7 @@ from resolvers.deps import Deps
 from resolvers.flash_gate import AWAY, Entry, early_access
 from resolvers.flash_hold import HAD, TAKE
 from resolvers.order_write import LineOf, NewOrder, PlacedUnder, compose, placed_under_each, write_orders
-from resolvers.replay import Call, remember_each, replayed_each
+from resolvers.replay import Call, call_of, remember_each, replayed_each
 from resolvers.tier import benefits_of
 
 log = structlog.get_logger(__name__)
@@ -63,39 +64,30 @@ JOIN product ON product.id = sku.product_id WHERE item.id = $1
 # Buying
 
 
+OPERATION = "flashSalePurchase"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """One tap on "buy", on its way behind the gate. ``wait_id`` is the place in the queue whose offer it claims."""
+    """One tap on "buy", on its way behind the gate. ``wait_id`` is the place in the queue whose offer it claims.
+
+    ``asked`` is the request as the gate knows it, ``call`` as the idempotency record does.
+    """
 
     member_id: UUID
     item_id: UUID
     quantity: int
     expected_fen: int | None
     wait_id: UUID | None
-    key: str
-    entry: Entry = Entry.KNOWN
-
-    operation: ClassVar[str] = "flashSalePurchase"
-
-    def asked(self) -> Asked:
-        """The request as the gate knows it."""
-        return Asked(request=f"{self.member_id}:{self.key}", member_id=self.member_id, quantity=self.quantity)
-
-    def call(self) -> Call:
-        """The request as the idempotency record knows it."""
-        content = {
-            "item_id": str(self.item_id),
-            "quantity": self.quantity,
-            "expected_fen": self.expected_fen,
-            "wait_id": str(self.wait_id) if self.wait_id else None,
-        }
-        return Call(subject_id=self.member_id, key=self.key, operation=self.operation, content=content)
+    asked: Asked
+    call: Call
+    entry: Entry
 
     def fate(self, *, written: bool) -> list[tuple[Fate, Asked]]:
         """What the gate is to be told, if anything: its order was written just now, or was not."""
         if written:
-            return [(Fate.CLAIM if self.wait_id else Fate.KEEP, self.asked())]
-        return [] if self.entry is Entry.KNOWN else [(Fate.DROP, self.asked())]
+            return [(Fate.CLAIM if self.wait_id else Fate.KEEP, self.asked)]
+        return [] if self.entry is Entry.KNOWN else [(Fate.DROP, self.asked)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +96,10 @@ class _Placed:
 
     order: Order
     is_new: bool
+
+
+_Answers = dict[UUID, "_Placed | Exception"]
+"""By member: in one transaction each has one wish."""
 
 
 class _Alone(Exception):
@@ -134,17 +130,17 @@ async def purchase(
     """
     admit_key(idempotency_key)
     rule.admit_quantity(quantity)
+    asked = Asked(request=f"{member_id}:{idempotency_key}", member_id=member_id, quantity=quantity)
     wish = Wish(
         member_id=member_id,
         item_id=item_id,
         quantity=quantity,
         expected_fen=expected_fen,
         wait_id=wait_id,
-        key=idempotency_key,
+        asked=asked,
+        call=_call(member_id, idempotency_key, item_id, quantity, expected_fen, wait_id),
+        entry=Entry.KNOWN if wait_id else await gate.enter(deps, item_id, asked, deps.clock.now()),
     )
-    if wait_id is None:
-        entry = await gate.enter(deps, item_id, wish.asked(), deps.clock.now())
-        wish = _entered(wish, entry)
 
     async def write(wishes: Sequence[Wish]) -> Sequence[_Placed | Exception]:
         return await _write_together(deps, item_id, wishes)
@@ -156,16 +152,16 @@ async def purchase(
     return placed.order
 
 
-def _entered(wish: Wish, entry: Entry) -> Wish:
-    return Wish(
-        member_id=wish.member_id,
-        item_id=wish.item_id,
-        quantity=wish.quantity,
-        expected_fen=wish.expected_fen,
-        wait_id=wish.wait_id,
-        key=wish.key,
-        entry=entry,
-    )
+def _call(
+    member_id: UUID, key: str, item_id: UUID, quantity: int, expected_fen: int | None, wait_id: UUID | None
+) -> Call:
+    content = {
+        "item_id": str(item_id),
+        "quantity": quantity,
+        "expected_fen": expected_fen,
+        "wait_id": str(wait_id) if wait_id else None,
+    }
+    return call_of(member_id, key=key, operation=OPERATION, content=content)
 
 
 async def _write_together(deps: Deps, item_id: UUID, wishes: Sequence[Wish]) -> Sequence[_Placed | Exception]:
@@ -221,16 +217,15 @@ async def _write(deps: Deps, wishes: Sequence[Wish], *, waits: bool) -> list[_Pl
     Raises: FlashSoldOut, FlashOfferGone: somebody else was faster, and nothing is written.
     """
     now = deps.clock.now()
-    answers: dict[Wish, _Placed | Exception] = {}
+    answers: _Answers = {}
     members = [wish.member_id for wish in wishes]
     async with transaction(*(members if waits else ())):
         locked = set(members) if waits else await _locked_at_once(members)
-        mine = [wish for wish in wishes if wish.member_id in locked]
-        answers |= {wish: _Alone() for wish in wishes if wish.member_id not in locked}
-        new = await _not_replayed(mine, answers)
+        answers |= {member_id: _Alone() for member_id in members if member_id not in locked}
+        new = await _not_replayed([wish for wish in wishes if wish.member_id in locked], answers)
         if new:
             await _write_new(deps, new, answers, now)
-    return [answers[wish] for wish in wishes]
+    return [answers[member_id] for member_id in members]
 
 
 async def _locked_at_once(members: Sequence[UUID]) -> set[UUID]:
@@ -242,16 +237,16 @@ async def _locked_at_once(members: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in found}
 
 
-async def _not_replayed(wishes: Sequence[Wish], answers: dict[Wish, _Placed | Exception]) -> list[Wish]:
+async def _not_replayed(wishes: Sequence[Wish], answers: _Answers) -> list[Wish]:
     new: list[Wish] = []
-    before: dict[UUID, Wish] = {}
-    for wish, record in zip(wishes, await replayed_each([wish.call() for wish in wishes]), strict=True):
+    before: dict[UUID, UUID] = {}
+    for wish, record in zip(wishes, await replayed_each([wish.call for wish in wishes]), strict=True):
         if record is None:
             new.append(wish)
         elif isinstance(record, KeyReused):
-            answers[wish] = record
+            answers[wish.member_id] = record
         else:
-            before[UUID(record["order_id"])] = wish
+            before[UUID(record["order_id"])] = wish.member_id
     if before:
         for order in await Order.filter(id__in=list(before)):
             answers[before[order.id]] = _Placed(order, is_new=False)
@@ -260,41 +255,41 @@ async def _not_replayed(wishes: Sequence[Wish], answers: dict[Wish, _Placed | Ex
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What purchases of one item are decided from, read once for all of them."""
+    """What purchases of one item are decided from, read once for all of them. ``quotes`` are those made so far."""
 
     item: Mapping[str, Any]
+    terms: FlashTerms
     had: Mapping[UUID, int]
     under: Mapping[UUID, PlacedUnder]
     offers: Mapping[UUID, Mapping[str, Any]]
+    quotes: dict[tuple[int, TierTerms], Quote]
 
 
-async def _write_new(
-    deps: Deps, wishes: Sequence[Wish], answers: dict[Wish, _Placed | Exception], now: datetime
-) -> None:
+async def _write_new(deps: Deps, wishes: Sequence[Wish], answers: _Answers, now: datetime) -> None:
     item_id = wishes[0].item_id
     facts = await _facts(item_id, wishes, now)
     if facts is None:
-        answers |= {wish: FlashNotOffered() for wish in wishes}
+        answers |= {wish.member_id: FlashNotOffered() for wish in wishes}
         return
     left, written = facts.item["left_count"], []
     for wish in wishes:
         try:
             composed = _decide(deps, wish, facts, left, now)
         except Refusal as refusal:
-            answers[wish] = refusal
+            answers[wish.member_id] = refusal
         else:
             written.append((wish, composed))
             left -= 0 if wish.wait_id else wish.quantity
     if not written:
         return
     await write_orders([composed for _, composed in written])
-    await FlashTicket.bulk_create([_ticket(wish, composed.order, now) for wish, composed in written])
-    await remember_each([(wish.call(), {"order_id": str(composed.order.id)}) for wish, composed in written], now)
-    await _claim([(wish, composed.order) for wish, composed in written if wish.wait_id], now)
+    await insert(FlashTicket, [_ticket(wish, composed.id, now) for wish, composed in written])
+    await remember_each([(wish.call, {"order_id": str(composed.id)}) for wish, composed in written], now)
+    await _claim([(wish.wait_id, composed.id) for wish, composed in written if wish.wait_id], now)
     wanted = sum(wish.quantity for wish, _ in written if wish.wait_id is None)
     if wanted and not await rows(TAKE, [item_id, wanted]):
         raise FlashSoldOut
-    answers |= {wish: _Placed(composed.order, is_new=True) for wish, composed in written}
+    answers |= {wish.member_id: _Placed(composed.row(), is_new=True) for wish, composed in written}
 
 
 async def _facts(item_id: UUID, wishes: Sequence[Wish], now: datetime) -> _Facts | None:
@@ -304,20 +299,22 @@ async def _facts(item_id: UUID, wishes: Sequence[Wish], now: datetime) -> _Facts
     members = [wish.member_id for wish in wishes]
     claims = [wish.wait_id for wish in wishes if wish.wait_id is not None]
     offers = await rows("SELECT * FROM flash_wait WHERE id = ANY($1::uuid[])", [claims]) if claims else []
+    item = found[0]
     return _Facts(
-        item=found[0],
+        item=item,
+        terms=FlashTerms(opens_at=item["opens_at"], closes_at=item["closes_at"], member_limit=item["member_limit"]),
         had={row["member_id"]: row["pieces"] for row in await rows(HAD, [item_id, members])},
         under=await placed_under_each(members, now),
         offers={row["id"]: row for row in offers},
+        quotes={},
     )
 
 
 def _decide(deps: Deps, wish: Wish, facts: _Facts, left: int, now: datetime) -> NewOrder:
     item, under = facts.item, facts.under[wish.member_id]
-    terms = FlashTerms(opens_at=item["opens_at"], closes_at=item["closes_at"], member_limit=item["member_limit"])
     claims = wish.wait_id is not None
     rule.admit(
-        terms,
+        facts.terms,
         quantity=wish.quantity,
         early=early_access(under.tier.benefits),
         had_count=facts.had.get(wish.member_id, 0),
@@ -328,20 +325,7 @@ def _decide(deps: Deps, wish: Wish, facts: _Facts, left: int, now: datetime) -> 
     )
     if wish.wait_id is not None:
         _admit_claim(wish, facts.offers.get(wish.wait_id), now)
-    quote = price(
-        [
-            PriceLine(
-                sku_id=item["sku_id"],
-                quantity=wish.quantity,
-                list_price_fen=item["list_price_fen"],
-                member_price_fen=item["member_price_fen"],
-                activity_price_fen=item["price_fen"],
-                activity_code="flash_sale",
-                product_id=item["product_id"],
-            )
-        ],
-        tier=TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp),
-    )
+    quote = _quote(facts, wish.quantity, TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp))
     admit_amount(payable_fen=quote.payable_fen, expected_fen=wish.expected_fen)
     return compose(
         deps,
@@ -355,6 +339,24 @@ def _decide(deps: Deps, wish: Wish, facts: _Facts, left: int, now: datetime) -> 
     )
 
 
+def _quote(facts: _Facts, quantity: int, tier: TierTerms) -> Quote:
+    """What so many pieces cost in that tier, reckoned once for all who ask the same."""
+    known = facts.quotes.get((quantity, tier))
+    if known is None:
+        item = facts.item
+        line = PriceLine(
+            sku_id=item["sku_id"],
+            quantity=quantity,
+            list_price_fen=item["list_price_fen"],
+            member_price_fen=item["member_price_fen"],
+            activity_price_fen=item["price_fen"],
+            activity_code="flash_sale",
+            product_id=item["product_id"],
+        )
+        known = facts.quotes[quantity, tier] = price([line], tier=tier)
+    return known
+
+
 def _admit_claim(wish: Wish, offer: Mapping[str, Any] | None, now: datetime) -> None:
     if (
         offer is None
@@ -365,30 +367,31 @@ def _admit_claim(wish: Wish, offer: Mapping[str, Any] | None, now: datetime) -> 
         raise FlashOfferGone
 
 
-async def _claim(claims: Sequence[tuple[Wish, Order]], now: datetime) -> None:
+async def _claim(claims: Sequence[tuple[UUID, UUID]], now: datetime) -> None:
+    """The orders (second) have what the queue offered (first)."""
     if not claims:
         return
     claimed = await rows(
         "UPDATE flash_wait wait SET state = 'claimed', order_id = claim.order_id, settled_at = $3 "
         "FROM unnest($1::uuid[], $2::uuid[]) AS claim(id, order_id) "
         "WHERE wait.id = claim.id AND wait.state = 'offered' AND wait.claim_by > $3 RETURNING wait.id",
-        [[wish.wait_id for wish, _ in claims], [order.id for _, order in claims], now],
+        [[wait_id for wait_id, _ in claims], [order_id for _, order_id in claims], now],
     )
     if len(claimed) < len(claims):
         raise FlashOfferGone
 
 
-def _ticket(wish: Wish, order: Order, now: datetime) -> FlashTicket:
-    return FlashTicket(
-        id=new_id(now),
-        item_id=wish.item_id,
-        member_id=wish.member_id,
-        order_id=order.id,
-        quantity=wish.quantity,
-        state=TicketState.PENDING,
-        reservation=wish.asked().request,
-        created_at=now,
-    )
+def _ticket(wish: Wish, order_id: UUID, now: datetime) -> Mapping[str, Any]:
+    return {
+        "id": new_id(now),
+        "item_id": wish.item_id,
+        "member_id": wish.member_id,
+        "order_id": order_id,
+        "quantity": wish.quantity,
+        "state": TicketState.PENDING,
+        "reservation": wish.asked.request,
+        "created_at": now,
+    }
 
 
 # Looking

@@ -1,8 +1,9 @@
 """Writing a new order, whatever it is of: frozen prices and names, and the rules it is placed under."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from loyalty.order import OrderKind, OrderState, order_number, pay_deadline
@@ -11,12 +12,14 @@ from loyalty.points_window import BoostOccasion
 from loyalty.pricing import Quote
 from loyalty.shop_time import business_day
 from loyalty.tier import TierLevel, TierTable
+from models.bulk import insert, inserted
 from models.engine import in_transaction, rows
 from models.ids import new_id
 from models.order import Order, OrderEvent, OrderLine
 from resolvers.deps import Deps
-from resolvers.programme import InForce, points_programme, tier_table
-from resolvers.tier import standings_at
+from resolvers.programme import InForce, for_ordering
+from resolvers.tier import applies
+from resolvers.tier_overlay import RUNNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +45,20 @@ class LineOf:
     no_reason_return: bool = True
 
 
+_MEMBERS = f"""
+SELECT membership.member_id, growth_value, tier_code, member.birthday, {RUNNING}
+FROM membership JOIN member ON member.id = membership.member_id WHERE membership.member_id = ANY($1::uuid[])
+"""
+
+
 async def placed_under_each(member_ids: Sequence[UUID], now: datetime) -> Mapping[UUID, PlacedUnder]:
-    """What an order of each of these members is placed under at ``now``, in four statements."""
-    table = await tier_table(now)
-    standings = await standings_at(member_ids, table.rules, now)
-    programme = await points_programme(now)
-    found = await rows("SELECT id, birthday FROM member WHERE id = ANY($1::uuid[])", [list(member_ids)])
+    """What an order of each of these members is placed under at ``now``, in two statements."""
+    table, programme = await for_ordering(now)
     return {
-        row["id"]: PlacedUnder(
-            tier=standings[row["id"]].applies, tier_version=table, programme=programme, birthday=row["birthday"]
+        row["member_id"]: PlacedUnder(
+            tier=applies(row, table.rules, now), tier_version=table, programme=programme, birthday=row["birthday"]
         )
-        for row in found
+        for row in await rows(_MEMBERS, [list(member_ids), now])
     }
 
 
@@ -63,11 +69,21 @@ async def placed_under(member_id: UUID, now: datetime) -> PlacedUnder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
-    """An unpaid order that is not written yet, with its lines and the first line of its timeline."""
+    """The rows of an unpaid order that is not written yet, its lines and the first line of its timeline."""
 
-    order: Order
-    lines: Sequence[OrderLine]
-    event: OrderEvent
+    order: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+    event: Mapping[str, Any]
+
+    @property
+    def id(self) -> UUID:
+        """The id of the order."""
+        found: UUID = self.order["id"]
+        return found
+
+    def row(self) -> Order:
+        """The order, once it is written."""
+        return inserted(Order, self.order)
 
 
 def compose(
@@ -86,68 +102,68 @@ def compose(
     day = business_day(now, deps.zone)
     pay_by = pay_deadline(now, deps.pay_window)
     occasion = BoostOccasion(day=day, birthday=under.birthday, tier_code=under.tier.code)
-    order = Order(
-        id=order_id,
-        number=order_number(day, order_id),
-        member_id=member_id,
-        kind=kind,
-        state=OrderState.UNPAID,
-        goods_fen=quote.goods_fen,
-        discount_fen=quote.discount_fen,
-        promotion_fen=quote.promotion_fen,
-        coupon_fen=quote.coupon_fen,
-        shipping_fen=quote.shipping_fen,
-        shipping_coupon_fen=quote.shipping_coupon_fen,
-        points_used=quote.points_used,
-        points_fen=quote.points_fen,
-        payable_fen=quote.payable_fen,
-        explain=[asdict(step) for step in quote.explain],
-        remark=remark,
-        tier_code=under.tier.code,
-        points_multiplier_bp=multiplier_bp(
+    order = {
+        "id": order_id,
+        "number": order_number(day, order_id),
+        "member_id": member_id,
+        "kind": kind,
+        "state": OrderState.UNPAID,
+        "goods_fen": quote.goods_fen,
+        "discount_fen": quote.discount_fen,
+        "promotion_fen": quote.promotion_fen,
+        "coupon_fen": quote.coupon_fen,
+        "shipping_fen": quote.shipping_fen,
+        "shipping_coupon_fen": quote.shipping_coupon_fen,
+        "points_used": quote.points_used,
+        "points_fen": quote.points_fen,
+        "payable_fen": quote.payable_fen,
+        "explain": [
+            {"step": one.step, "amount_fen": one.amount_fen, "code": one.code, "title": one.title}
+            for one in quote.explain
+        ],
+        "remark": remark,
+        "tier_code": under.tier.code,
+        "points_multiplier_bp": multiplier_bp(
             under.programme.rules, tier_bp=under.tier.points_multiplier_bp, occasion=occasion
         ),
-        tier_version_id=under.tier_version.version_id,
-        points_version_id=under.programme.version_id,
-        pay_by=pay_by,
-        close_due_at=pay_by,
-        created_at=now,
-    )
+        "tier_version_id": under.tier_version.version_id,
+        "points_version_id": under.programme.version_id,
+        "pay_by": pay_by,
+        "close_due_at": pay_by,
+        "created_at": now,
+    }
     lines = [
-        OrderLine(
-            id=new_id(now),
-            order_id=order_id,
-            position=position,
-            sku_id=of.sku_id,
-            product_title=of.product_title,
-            sku_title=of.sku_title,
-            quantity=line.quantity,
-            list_price_fen=line.list_price_fen,
-            unit_price_fen=line.unit_price_fen,
-            goods_fen=line.goods_fen,
-            discount_fen=line.discount_fen,
-            promotion_fen=line.promotion_fen,
-            coupon_fen=line.coupon_fen,
-            points_fen=line.points_fen,
-            payable_fen=line.payable_fen,
-            no_reason_return=of.no_reason_return,
-        )
+        {
+            "id": new_id(now),
+            "order_id": order_id,
+            "position": position,
+            "sku_id": of.sku_id,
+            "product_title": of.product_title,
+            "sku_title": of.sku_title,
+            "quantity": line.quantity,
+            "list_price_fen": line.list_price_fen,
+            "unit_price_fen": line.unit_price_fen,
+            "goods_fen": line.goods_fen,
+            "discount_fen": line.discount_fen,
+            "promotion_fen": line.promotion_fen,
+            "coupon_fen": line.coupon_fen,
+            "points_fen": line.points_fen,
+            "payable_fen": line.payable_fen,
+            "no_reason_return": of.no_reason_return,
+        }
         for position, (line, of) in enumerate(zip(quote.lines, lines_of, strict=True))
     ]
     details = {"payable_fen": quote.payable_fen, "points_used": quote.points_used}
-    event = OrderEvent(id=new_id(now), order_id=order_id, kind="placed", details=details, at=now)
+    event = {"id": new_id(now), "order_id": order_id, "kind": "placed", "details": details, "at": now}
     return NewOrder(order=order, lines=lines, event=event)
 
 
 async def write_orders(composed: Sequence[NewOrder]) -> None:
     """Write these orders in three statements, however many they are. What they hold is up to the caller."""
     assert in_transaction(), "an order is written together with what it holds"
-    await Order.bulk_create([one.order for one in composed])
-    for one in composed:
-        # The bulk insert forgets to note it, and the order could not be read again.
-        one.order._saved_in_db = True
-    await OrderLine.bulk_create([line for one in composed for line in one.lines])
-    await OrderEvent.bulk_create([one.event for one in composed])
+    await insert(Order, [one.order for one in composed])
+    await insert(OrderLine, [line for one in composed for line in one.lines])
+    await insert(OrderEvent, [one.event for one in composed])
 
 
 async def write_order(
@@ -164,4 +180,4 @@ async def write_order(
     """Write an unpaid order with its lines, one for each line of the quote. What it holds is up to the caller."""
     composed = compose(deps, member_id, kind=kind, quote=quote, lines_of=lines_of, under=under, remark=remark, now=now)
     await write_orders([composed])
-    return composed.order
+    return composed.row()

@@ -110,6 +110,12 @@ async def for_joining(now: datetime) -> tuple[InForce[TierTable], InForce[Newcom
     return found[ProgrammeKind.TIER], found[ProgrammeKind.NEWCOMER_PACK]
 
 
+async def for_ordering(now: datetime) -> tuple[InForce[TierTable], InForce[PointsProgramme]]:
+    """The tier table and the points programme in force at ``now``, in one statement."""
+    found = await _in_force([ProgrammeKind.TIER, ProgrammeKind.POINTS], now)
+    return found[ProgrammeKind.TIER], found[ProgrammeKind.POINTS]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllInForce:
     """One version of each kind."""

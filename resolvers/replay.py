@@ -13,12 +13,38 @@ from uuid import UUID
 import orjson
 
 from loyalty.idempotency import KeyReused, admit_key, admit_replay, fingerprint
+from models.bulk import insert
 from models.engine import changed, in_transaction, rows
 from models.idempotency import IdempotencyRecord
 from models.ids import new_id
 
 KEPT = timedelta(days=90)
 """How long a key is remembered: longer than any client repeats a call."""
+
+
+_KNOWN = """
+SELECT known.* FROM unnest($1::uuid[], $2::text[]) AS asked(subject_id, key) CROSS JOIN LATERAL (
+    SELECT record.subject_id, record.key, record.fingerprint, record.result::text AS result
+    FROM idempotency_record record WHERE record.subject_id = asked.subject_id AND record.key = asked.key LIMIT 1
+) known
+"""
+"""The limit keeps the database from reading the whole table for a group of calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call under a key, with what its content comes to."""
+
+    subject_id: UUID
+    key: str
+    operation: str
+    fingerprint: str
+
+
+def call_of(subject_id: UUID, *, key: str, operation: str, content: Mapping[str, object]) -> Call:
+    """The call of that content."""
+    sent = fingerprint({"operation": operation, **content})
+    return Call(subject_id=subject_id, key=key, operation=operation, fingerprint=sent)
 
 
 async def replayed(
@@ -30,14 +56,11 @@ async def replayed(
         KeyInvalid: the key is not 8 to 64 visible ASCII characters.
         KeyReused: the key stands for another operation or other content.
     """
-    assert in_transaction(), "a replay check outside the lock decides nothing"
     admit_key(key)
-    record = await IdempotencyRecord.get_or_none(subject_id=subject_id, key=key)
-    if record is None:
-        return None
-    admit_replay(stored=record.fingerprint, sent=fingerprint({"operation": operation, **content}))
-    result: dict[str, Any] = record.result
-    return result
+    (answer,) = await replayed_each([call_of(subject_id, key=key, operation=operation, content=content)])
+    if isinstance(answer, KeyReused):
+        raise answer
+    return answer
 
 
 async def remember(
@@ -50,69 +73,44 @@ async def remember(
     now: datetime,
 ) -> None:
     """Keep what this call answered (JSON values, such as the id of the row it made) for those that come again."""
-    await IdempotencyRecord.create(
-        id=new_id(now),
-        subject_id=subject_id,
-        key=key,
-        operation=operation,
-        fingerprint=fingerprint({"operation": operation, **content}),
-        result=dict(result),
-        at=now,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One call under a key, for those who handle several in one transaction."""
-
-    subject_id: UUID
-    key: str
-    operation: str
-    content: Mapping[str, object]
-
-    @property
-    def fingerprint(self) -> str:
-        """What its content comes to."""
-        return fingerprint({"operation": self.operation, **self.content})
+    await remember_each([(call_of(subject_id, key=key, operation=operation, content=content), result)], now)
 
 
 async def replayed_each(calls: Sequence[Call]) -> list[dict[str, Any] | KeyReused | None]:
     """``replayed`` for several calls of different subjects, in one statement; a reused key is among the answers."""
     assert in_transaction(), "a replay check outside the lock decides nothing"
-    found = await rows(
-        "SELECT record.subject_id, record.key, record.fingerprint, record.result::text AS result "
-        "FROM idempotency_record record JOIN unnest($1::uuid[], $2::text[]) AS asked(subject_id, key) USING "
-        "(subject_id, key)",
-        [[call.subject_id for call in calls], [call.key for call in calls]],
-    )
+    found = await rows(_KNOWN, [[call.subject_id for call in calls], [call.key for call in calls]])
     records = {(row["subject_id"], row["key"]): row for row in found}
-    answers: list[dict[str, Any] | KeyReused | None] = []
-    for call in calls:
-        record = records.get((call.subject_id, call.key))
-        if record is None:
-            answers.append(None)
-        elif record["fingerprint"] != call.fingerprint:
-            answers.append(KeyReused())
-        else:
-            answers.append(orjson.loads(record["result"]))
-    return answers
+    return [_answer(call, records.get((call.subject_id, call.key))) for call in calls]
+
+
+def _answer(call: Call, record: Mapping[str, Any] | None) -> dict[str, Any] | KeyReused | None:
+    if record is None:
+        return None
+    try:
+        admit_replay(stored=record["fingerprint"], sent=call.fingerprint)
+    except KeyReused as refusal:
+        return refusal
+    result: dict[str, Any] = orjson.loads(record["result"])
+    return result
 
 
 async def remember_each(calls: Sequence[tuple[Call, Mapping[str, object]]], now: datetime) -> None:
     """``remember`` for several calls with their results, in one statement."""
-    await IdempotencyRecord.bulk_create(
+    await insert(
+        IdempotencyRecord,
         [
-            IdempotencyRecord(
-                id=new_id(now),
-                subject_id=call.subject_id,
-                key=call.key,
-                operation=call.operation,
-                fingerprint=call.fingerprint,
-                result=dict(result),
-                at=now,
-            )
+            {
+                "id": new_id(now),
+                "subject_id": call.subject_id,
+                "key": call.key,
+                "operation": call.operation,
+                "fingerprint": call.fingerprint,
+                "result": dict(result),
+                "at": now,
+            }
             for call, result in calls
-        ]
+        ],
     )
 
 

@@ -45,10 +45,20 @@ class Standing:
     overlays: Sequence[TierOverlay]
 
 
+def applies(row: Mapping[str, Any], table: TierTable, now: datetime) -> TierLevel:
+    """The tier whose benefits apply to a member; a row has the growth value and tier of membership and ``RUNNING``."""
+    return effective(table, own_code=_own_code(row, table), overlays=read_running(row["overlays"]), now=now)
+
+
+def _own_code(row: Mapping[str, Any], table: TierTable) -> str:
+    change = after_publish(table, current_code=row["tier_code"], growth=row["growth_value"])
+    code: str = change.to_code if change else row["tier_code"]
+    return code
+
+
 def standing(row: Mapping[str, Any], table: TierTable, now: datetime) -> Standing:
     """The standing that a membership means under a table; a row has the columns of membership and ``RUNNING``."""
-    change = after_publish(table, current_code=row["tier_code"], growth=row["growth_value"])
-    own_code = change.to_code if change else row["tier_code"]
+    own_code = _own_code(row, table)
     overlays = read_running(row["overlays"])
     in_grace = row["keep_until"] is not None and row["keep_until"] < row["keep_due_at"]
     return Standing(
