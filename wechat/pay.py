@@ -189,14 +189,16 @@ class PayClient:
         """Check, decrypt and read a notification; `raw_body` is what was received, byte for byte.
 
         Raises `SignatureInvalid` (answer 4xx, keep nothing), `NoticeUnreadable` (alarm: the APIv3 key may be wrong) or
-        `NoticeUnsupported` (genuine, of an event the store does not handle). Amount, merchant, app and payer are for
-        the caller to compare with its own order.
+        `NoticeUnsupported` (genuine, of an event the store does not handle, whatever is in it). Amount, merchant, app
+        and payer are for the caller to compare with its own order.
         """
         check_signed(self._keyring, {name.lower(): value for name, value in headers.items()}, raw_body, self._now())
         try:
             wire = json_object(raw_body)
-            sealed = part(wire, "resource")
             notice_id, event_type = text(wire, "id"), text(wire, "event_type")
+            if event_type != "TRANSACTION.SUCCESS" and not event_type.startswith("REFUND."):
+                raise NoticeUnsupported(event_type, "no handler for this event")
+            sealed = part(wire, "resource")
             if text(sealed, "algorithm") != "AEAD_AES_256_GCM":
                 raise NoticeUnreadable("NOTICE_UNREADABLE", "an unknown kind of encryption")
             plain = json_object(
@@ -209,10 +211,8 @@ class PayClient:
             )
             if event_type == "TRANSACTION.SUCCESS":
                 resource: Transaction | RefundNotice = Transaction.from_wire(plain)
-            elif event_type.startswith("REFUND."):
-                resource = RefundNotice.from_wire(plain)
             else:
-                raise NoticeUnsupported(event_type, "no handler for this event")
+                resource = RefundNotice.from_wire(plain)
             return Notice(
                 id=notice_id,
                 event_type=event_type,

@@ -83,7 +83,14 @@ async def post(deps: Deps, headers: dict[str, str] | list[tuple[bytes, bytes]], 
 
 
 def letter(
-    config: PayConfig, key: SigningKey, order_: Waiting, at: datetime, **resource: Any
+    config: PayConfig,
+    key: SigningKey,
+    order_: Waiting,
+    at: datetime,
+    *,
+    event_type: str = "TRANSACTION.SUCCESS",
+    algorithm: str = "AEAD_AES_256_GCM",
+    **resource: Any,
 ) -> tuple[dict[str, str], bytes]:
     """A success notice, well sealed, signed with ``key`` in the name of WeChat's preferred serial."""
     told = {
@@ -103,11 +110,11 @@ def letter(
             "id": f"EV-{secrets.token_hex(8)}",
             "create_time": at.isoformat(),
             "resource_type": "encrypt-resource",
-            "event_type": "TRANSACTION.SUCCESS",
+            "event_type": event_type,
             "summary": "支付成功",
             "resource": {
                 "original_type": "transaction",
-                "algorithm": "AEAD_AES_256_GCM",
+                "algorithm": algorithm,
                 "ciphertext": seal(config.apiv3_key, nonce, "transaction", orjson.dumps(told)),
                 "associated_data": "transaction",
                 "nonce": nonce,
@@ -182,6 +189,23 @@ async def test_a_notice_of_something_else_than_success_pays_nothing(waiting: Wai
     before = await everything(but=("payment_notice",))
     await wechat.post("notices/forge", out_trade_no=waiting.out_trade_no, forge={"trade_state": "NOTPAY"})
     assert await everything(but=("payment_notice",)) == before
+
+
+@pytest.mark.parametrize(
+    ("event_type", "algorithm"),
+    [("PROFITSHARING", "AEAD_AES_256_GCM"), ("MCHTRANSFER.BILL.FINISHED", "AEAD_SM4_GCM")],
+)
+async def test_an_event_that_the_store_does_not_know_is_acknowledged_and_changes_nothing(
+    open_store: Deps, waiting: Waiting, clock: SetClock, wechat: SandboxControl, event_type: str, algorithm: str
+) -> None:
+    key = new_public_key(open_store.pay.config.mchid)
+    config = replace(open_store.pay.config, verifying_keys={open_store.pay.config.preferred_serial: key.verifying_pem})
+    headers, body = letter(config, key, waiting, clock.now(), event_type=event_type, algorithm=algorithm)
+    before = await everything()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        client = PayClient(config, http, base_url=wechat.base_url, now=clock.now)
+        assert (await post(replace(open_store, pay=client), headers, body)).status_code == 204
+    assert await everything() == before
 
 
 async def test_a_letter_of_a_forger_is_refused_and_would_pay_if_his_key_were_trusted(
