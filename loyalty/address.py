@@ -6,6 +6,7 @@ Source: docs/rules/address.md
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from loyalty.refusal import Refusal
 from loyalty.typed import half_width
@@ -74,6 +75,16 @@ class AddressInvalid(Refusal):
     code = "ADDRESS_INVALID"
     zh = "收货地址有误，请检查 {field}"
     en = "The address cannot be used: please check {field}."
+    zh_words: ClassVar = {
+        "recipient": "收货人",
+        "phone": "电话",
+        "street": "详细地址",
+        "regionCode": "地区编码",
+        "province": "省份",
+        "city": "城市",
+        "district": "区县",
+        "label": "标签",
+    }
 
 
 class AddressLimitReached(Refusal):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from loyalty.refusal import Refusal
@@ -115,6 +116,17 @@ class AfterSaleStateRefused(Refusal):
     code = "AFTER_SALE_STATE_REFUSED"
     zh = "售后申请当前状态（{state}）不支持此操作"
     en = "This is not possible while the request is {state}."
+    zh_words: ClassVar = {
+        AfterSaleState.REQUESTED: "待审核",
+        AfterSaleState.APPROVED: "已同意",
+        AfterSaleState.REJECTED: "已拒绝",
+        AfterSaleState.RETURNING: "退货中",
+        AfterSaleState.RECEIVED: "已收到退货",
+        AfterSaleState.REFUNDING: "退款中",
+        AfterSaleState.REFUNDED: "已退款",
+        AfterSaleState.WITHDRAWN: "已撤销",
+        AfterSaleState.CLOSED: "已关闭",
+    }
 
 
 class AfterSaleInvalid(Refusal):
@@ -123,6 +135,13 @@ class AfterSaleInvalid(Refusal):
     code = "AFTER_SALE_INVALID"
     zh = "售后申请有误：{field}"
     en = "The request is invalid: {field}."
+    zh_words: ClassVar = {
+        "text": "说明",
+        "pictures": "图片",
+        "reason": "处理说明",
+        "carrier": "快递公司",
+        "number": "运单号",
+    }
 
 
 class NothingToReturn(Refusal):

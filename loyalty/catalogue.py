@@ -6,6 +6,7 @@ Source: docs/rules/catalogue.md
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from loyalty.refusal import Refusal
 
@@ -84,6 +85,26 @@ class CatalogueInvalid(Refusal):
     code = "CATALOGUE_INVALID"
     zh = "{field} 须在 {least} 到 {most} 之间"
     en = "{field} must be {least} to {most}."
+    zh_words: ClassVar = {
+        "name": "名称长度",
+        "position": "排序",
+        "categories": "分类数量",
+        "search": "搜索词长度",
+        "title": "标题长度",
+        "subtitle": "副标题长度",
+        "description": "描述长度",
+        "media": "媒体数量",
+        "media.url": "媒体地址长度",
+        "code": "编码长度",
+        "price": "价格",
+        "memberPrice": "会员价",
+        "purchaseLimit": "限购数量",
+        "weightG": "重量",
+        "skus": "规格数量",
+        "stock": "库存",
+        "amount": "数量",
+        "reason": "原因长度",
+    }
 
 
 class SkuCodeTaken(Refusal):
@@ -124,6 +145,11 @@ class ProductIncomplete(Refusal):
     code = "PRODUCT_INCOMPLETE"
     zh = "商品信息不完整，缺少 {missing}，无法上架"
     en = "The product cannot be published without {missing}."
+    zh_words: ClassVar = {
+        "category": "分类",
+        "sku": "规格",
+        "media": "图片",
+    }
 
 
 def _bounded(field: str, value: int, least: int, most: int) -> None:

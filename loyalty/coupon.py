@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 from uuid import UUID
 
 from loyalty.money import BP
@@ -203,6 +203,15 @@ class CouponStateRefused(Refusal):
     code = "COUPON_STATE_REFUSED"
     zh = "优惠券当前状态（{state}）不支持此操作"
     en = "This is not possible while the coupon is {state}."
+    zh_words: ClassVar = {
+        CouponState.ISSUED: "可使用",
+        CouponState.RESERVED: "订单占用中",
+        CouponState.USED: "已使用",
+        CouponState.EXPIRED: "已过期",
+        CouponState.VOID: "已作废",
+        CouponState.GIFTING: "赠送中",
+        CouponState.GIVEN: "已赠出",
+    }
 
 
 class CouponGrantNotFound(Refusal):
@@ -280,7 +289,7 @@ class CouponTerms:
         kind = fields.choice("kind", CouponKind)
         for name, owners in _OWNERS.items():
             if fields.has(name) and kind not in owners:
-                raise invalid(name, Reason(f"does not belong to a coupon of the kind {kind}", f"不适用于 {kind} 券"))
+                raise invalid(name, Reason(f"does not belong to a coupon of the kind {kind}", "不适用于此类券"))
         valid_from, valid_until = _parse_days(fields)
         fixed = valid_until is not None
         exclusive = fields.boolean("exclusive", False)

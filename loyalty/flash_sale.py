@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from loyalty.order import QuantityInvalid
@@ -79,6 +80,11 @@ class FlashSaleStateRefused(Refusal):
     code = "FLASH_SALE_STATE_REFUSED"
     zh = "秒杀场次当前状态（{state}）不支持此操作"
     en = "This is not possible while the flash sale is {state}."
+    zh_words: ClassVar = {
+        FlashSaleState.DRAFT: "草稿",
+        FlashSaleState.PUBLISHED: "已发布",
+        FlashSaleState.CLOSED: "已结束",
+    }
 
 
 class FlashNotOffered(Refusal):

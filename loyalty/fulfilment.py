@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 from uuid import UUID
 
 from loyalty.order import OrderState, OrderStateRefused
@@ -76,6 +76,14 @@ class FulfilmentStateRefused(Refusal):
     code = "FULFILMENT_STATE_REFUSED"
     zh = "订单当前履约状态（{state}）不支持此操作"
     en = "This is not possible while the goods are {state}."
+    zh_words: ClassVar = {
+        FulfilmentState.NONE: "无需发货",
+        FulfilmentState.TO_SHIP: "待发货",
+        FulfilmentState.PARTLY_SHIPPED: "部分发货",
+        FulfilmentState.SHIPPED: "已发货",
+        FulfilmentState.TO_PICK_UP: "待自提",
+        FulfilmentState.RECEIVED: "已收货",
+    }
 
 
 class CarrierInvalid(Refusal):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from loyalty.programme import DUPLICATE, NOT_ASCENDING, Reason, between, invalid
@@ -72,6 +73,11 @@ class GroupBuyStateRefused(Refusal):
     code = "GROUP_BUY_STATE_REFUSED"
     zh = "拼团活动当前状态（{state}）不支持此操作"
     en = "This is not possible while the group-buy is {state}."
+    zh_words: ClassVar = {
+        GroupBuyState.DRAFT: "草稿",
+        GroupBuyState.PUBLISHED: "已发布",
+        GroupBuyState.CLOSED: "已结束",
+    }
 
 
 class GroupNotOffered(Refusal):

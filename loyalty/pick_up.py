@@ -5,7 +5,7 @@ Source: docs/rules/fulfilment.md
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from loyalty.one_time_code import CodeKind
 from loyalty.refusal import Refusal
@@ -31,6 +31,12 @@ class PickUpPointInvalid(Refusal):
     code = "PICK_UP_POINT_INVALID"
     zh = "自提点信息无效：{field} 须为 1 到 {most} 个字"
     en = "The point's {field} must have 1 to {most} characters."
+    zh_words: ClassVar = {
+        "name": "名称",
+        "address": "地址",
+        "opening hours": "营业时间",
+        "phone": "电话",
+    }
 
 
 class PickUpCodeInvalid(Refusal):

@@ -113,7 +113,7 @@ def _parse_boost(item: Fields) -> Boost:
     kind = item.choice("kind", BoostKind)
     weekdays = item.integers("weekdays", 1, 7)
     if (kind is BoostKind.WEEKDAY) != bool(weekdays):
-        raise invalid(item.path("weekdays"), Reason("belongs to a boost of kind weekday", "仅用于 weekday 类加倍"))
+        raise invalid(item.path("weekdays"), Reason("belongs to a boost of kind weekday", "仅用于按星期的加倍"))
     from_day = until_day = None
     if kind is BoostKind.CAMPAIGN:
         from_day, until_day = item.day("from_day"), item.day("until_day")
@@ -122,7 +122,7 @@ def _parse_boost(item: Fields) -> Boost:
     else:
         for name in ("from_day", "until_day"):
             if item.has(name):
-                raise invalid(item.path(name), Reason("belongs to a boost of kind campaign", "仅用于 campaign 类加倍"))
+                raise invalid(item.path(name), Reason("belongs to a boost of kind campaign", "仅用于限期的加倍"))
     boost = Boost(
         code=item.code("code"),
         kind=kind,

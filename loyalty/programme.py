@@ -258,7 +258,7 @@ class Fields:
         value = self._values[name]
         if not isinstance(value, str) or value not in set(choices):
             allowed = ", ".join(choices)
-            raise invalid(self.path(name), Reason(f"must be one of: {allowed}", f"必须是以下之一：{allowed}"))
+            raise invalid(self.path(name), Reason(f"must be one of: {allowed}", "不在可选范围内"))
         return choices(value)
 
     def day(self, name: str) -> date:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 from uuid import UUID
 
 from loyalty.coupon import Scope
@@ -92,6 +92,11 @@ class PromotionStateRefused(Refusal):
     code = "PROMOTION_STATE_REFUSED"
     zh = "促销当前状态（{state}）不支持此操作"
     en = "This is not possible while the promotion is {state}."
+    zh_words: ClassVar = {
+        PromotionState.DRAFT: "草稿",
+        PromotionState.PUBLISHED: "已发布",
+        PromotionState.STOPPED: "已停止",
+    }
 
 
 class TooManyPromotions(Refusal):
@@ -186,7 +191,7 @@ class PromotionTerms:
         kind = fields.choice("kind", PromotionKind)
         for name, owners in _OWNERS.items():
             if fields.has(name) and kind not in owners:
-                reason = Reason(f"does not belong to a promotion of the kind {kind}", f"不适用于 {kind} 促销")
+                reason = Reason(f"does not belong to a promotion of the kind {kind}", "不适用于此类促销")
                 raise invalid(name, reason)
         terms = cls(
             kind=kind,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from loyalty.referral_programme import MAX_DEPTH, BindingSource, Goal, ReferralProgramme, Side, Stage, StageReward
@@ -74,6 +75,22 @@ class ReferralRefused(Refusal):
     code = "REFERRAL_REFUSED"
     zh = "无法绑定邀请关系（{reason}）"
     en = "This referral is not possible: {reason}."
+    zh_words: ClassVar = {
+        RejectReason.STOPPED: "活动已停止",
+        RejectReason.SELF: "不能邀请自己",
+        RejectReason.SOURCE: "该邀请方式未开放",
+        RejectReason.LOOP: "不能由自己邀请的好友邀请",
+        RejectReason.ALREADY_BOUND: "已有邀请人",
+        RejectReason.NOT_NEW: "不是新会员",
+        RejectReason.EXPIRED: "邀请已过期",
+        RejectReason.LIMIT: "邀请人名额已满",
+        RejectReason.SAME_DEVICE: "设备相同",
+        RejectReason.SAME_PHONE: "手机号相同",
+        RejectReason.SAME_ADDRESS: "收货地址相同",
+        RejectReason.SAME_PAYER: "付款账号相同",
+        RejectReason.ORDER_REFUNDED: "订单已退款",
+        RejectReason.SUSPICIOUS: "存在异常",
+    }
 
 
 class ReferralRewardNotFound(Refusal):
@@ -98,6 +115,14 @@ class ReferralReviewRefused(Refusal):
     code = "REFERRAL_REVIEW_REFUSED"
     zh = "该奖励当前状态（{state}）无需审核"
     en = "This reward is {state} and does not wait for a review."
+    zh_words: ClassVar = {
+        ReferralState.PENDING: "待达成",
+        ReferralState.QUALIFIED: "已达成",
+        ReferralState.HELD: "观察中",
+        ReferralState.PAID: "已发放",
+        ReferralState.REJECTED: "已拒绝",
+        ReferralState.CLAWED_BACK: "已收回",
+    }
 
 
 # Binding

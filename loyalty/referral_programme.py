@@ -146,7 +146,7 @@ def _parse_sources(fields: Fields) -> tuple[BindingSource, ...]:
     for position, code in enumerate(codes):
         if code not in set(BindingSource):
             allowed = ", ".join(BindingSource)
-            raise invalid(f"sources[{position}]", Reason(f"must be one of: {allowed}", f"必须是以下之一：{allowed}"))
+            raise invalid(f"sources[{position}]", Reason(f"must be one of: {allowed}", "不在可选范围内"))
     return tuple(BindingSource(code) for code in codes)
 
 

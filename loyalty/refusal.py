@@ -4,7 +4,9 @@ A refusal is raised, because the exception is also the rollback of the transacti
 once released; its messages may. The class stands in the rule module that decides it.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 Language = Literal["zh", "en"]
 RefusalValue = str | int | None
@@ -14,12 +16,14 @@ class Refusal(Exception):
     """Something a person asked for and may not have, with a stable code and a message in Chinese and English.
 
     Subclasses set ``code`` (upper snake case), ``zh`` and ``en``: templates in the syntax of ``str.format`` over the
-    keyword values given when it is raised. Every subclass is listed in ``registry`` under its code.
+    keyword values given when it is raised. ``zh_words`` has the Chinese of values that are words of ours, such as the
+    names of states and fields. Every subclass is listed in ``registry`` under its code.
     """
 
     code: ClassVar[str]
     zh: ClassVar[str]
     en: ClassVar[str]
+    zh_words: ClassVar[Mapping[Any, str]] = MappingProxyType({})
     registry: ClassVar[dict[str, type["Refusal"]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -33,4 +37,6 @@ class Refusal(Exception):
 
     def message(self, language: Language) -> str:
         """The sentence a person reads, in Chinese or English, with the refusal's values filled in."""
-        return (self.zh if language == "zh" else self.en).format(**self.data)
+        if language == "en":
+            return self.en.format(**self.data)
+        return self.zh.format(**{name: self.zh_words.get(value, value) for name, value in self.data.items()})

@@ -124,7 +124,7 @@ def _too_large() -> ApiError:
 
 def from_json(body: bytes) -> GraphQLRequest:
     """The request in a body. Raises: BadInput."""
-    parameters = _json(body, "body")
+    parameters = _json(body, "body", "请求体")
     if isinstance(parameters, list):
         raise BadInput(zh="不支持批量请求，请用一个文档", en="Batches are not supported; use one document.")
     if not isinstance(parameters, dict):
@@ -138,17 +138,17 @@ def from_query(query: QueryParams) -> GraphQLRequest:
     for name in ("variables", "extensions"):
         text = query.get(name)
         if text:
-            parameters[name] = _json(text.encode(), name)
+            parameters[name] = _json(text.encode(), name, name)
         else:
             parameters.pop(name, None)
     return _checked(parameters)
 
 
-def _json(text: bytes, what: str) -> object:
+def _json(text: bytes, what: str, what_zh: str) -> object:
     try:
         return cast("object", orjson.loads(text))
     except orjson.JSONDecodeError:
-        raise BadInput(zh=f"{what} 不是有效的 JSON", en=f"The {what} is not valid JSON in UTF-8.") from None
+        raise BadInput(zh=f"{what_zh} 不是有效的 JSON", en=f"The {what} is not valid JSON in UTF-8.") from None
 
 
 def _checked(parameters: Mapping[str, object]) -> GraphQLRequest:
