@@ -48,7 +48,14 @@ class FulfilmentState(StrEnum):
 
 TRANSITIONS: Mapping[FulfilmentState, frozenset[FulfilmentState]] = {
     FulfilmentState.NONE: frozenset({FulfilmentState.TO_SHIP, FulfilmentState.TO_PICK_UP}),
-    FulfilmentState.TO_SHIP: frozenset({FulfilmentState.NONE, FulfilmentState.PARTLY_SHIPPED, FulfilmentState.SHIPPED}),
+    FulfilmentState.TO_SHIP: frozenset(
+        {
+            FulfilmentState.NONE,
+            FulfilmentState.PARTLY_SHIPPED,
+            FulfilmentState.SHIPPED,
+            FulfilmentState.TO_PICK_UP,
+        }
+    ),
     FulfilmentState.PARTLY_SHIPPED: frozenset({FulfilmentState.TO_SHIP, FulfilmentState.SHIPPED}),
     FulfilmentState.SHIPPED: frozenset(
         {FulfilmentState.TO_SHIP, FulfilmentState.PARTLY_SHIPPED, FulfilmentState.RECEIVED}

@@ -23,6 +23,7 @@ class OrderEventKind(StrEnum):
     NOT_DELIVERED = "not_delivered"
     DELIVERED = "delivered"
     ADDRESS_SET = "address_set"
+    PICK_UP_SET = "pick_up_set"
     PARCEL_SENT = "parcel_sent"
     PARCEL_CHANGED = "parcel_changed"
     PARCEL_VOIDED = "parcel_voided"
@@ -74,6 +75,7 @@ TITLES: Mapping[OrderEventKind, EventTitle] = {
     ),
     OrderEventKind.DELIVERED: EventTitle("权益已补发", "Given out after all"),
     OrderEventKind.ADDRESS_SET: EventTitle("已填写收货地址", "An address was given"),
+    OrderEventKind.PICK_UP_SET: EventTitle("已选择到店自提", "A pick-up point was chosen"),
     OrderEventKind.PARCEL_SENT: EventTitle("包裹已发出", "A parcel was sent"),
     OrderEventKind.PARCEL_CHANGED: EventTitle("运单号已更正", "A tracking number was corrected"),
     OrderEventKind.PARCEL_VOIDED: EventTitle("包裹已作废", "A parcel was not sent after all"),

@@ -9,7 +9,7 @@ from loyalty.order_event import OrderEventKind
 from loyalty.pick_up import DeliveryUnclear
 from models.engine import retried, transaction
 from models.order import Order, OrderLine
-from resolvers import address, order_shipping
+from resolvers import address, fulfilment, order_shipping, pick_up_point
 from resolvers.deps import Deps
 from resolvers.order_row import note, owned
 from resolvers.order_shipping import Goods
@@ -32,6 +32,8 @@ async def set_address(deps: Deps, *, member_id: UUID, order_id: UUID, address_id
     async with transaction(member_id):
         order = await owned(member_id, order_id)
         _admit_unsent(order)
+        if order.pick_up_point_id is not None:
+            raise DeliveryUnclear
         there = await address.chosen(member_id, address_id)
         before = await address.of_order(deps, order.id)
         if before is not None:
@@ -55,11 +57,34 @@ async def set_address(deps: Deps, *, member_id: UUID, order_id: UUID, address_id
         return order
 
 
+@retried
+async def set_pick_up(deps: Deps, *, member_id: UUID, order_id: UUID, point_id: UUID) -> Order:
+    """Have an order that goes nowhere yet wait at a pick-up point. Its price stays what it is. Harmless to repeat.
+
+    Raises, in this order:
+        OrderNotFound: there is no such order of the member.
+        OrderStateRefused, FulfilmentStateRefused: it is closed, refunded, or has nothing that is still to be sent.
+        OrderAddressKept: it goes somewhere else already.
+        PickUpPointNotFound: there is no such point, or it is hidden.
+    """
+    now = deps.clock.now()
+    async with transaction(member_id):
+        order = await owned(member_id, order_id)
+        if order.pick_up_point_id == point_id:
+            return order
+        _admit_unsent(order)
+        if order.pick_up_point_id is not None or await address.of_order(deps, order.id) is not None:
+            raise OrderAddressKept
+        await pick_up_point.choose(order, point_id)
+        if order.fulfilment_state == FulfilmentState.TO_SHIP:
+            await fulfilment.step(order, FulfilmentState.TO_PICK_UP, now)
+        await note(order.id, OrderEventKind.PICK_UP_SET, now)
+        return order
+
+
 def _admit_unsent(order: Order) -> None:
     if order.state not in (OrderState.UNPAID, OrderState.PAID):
         raise OrderStateRefused(state=order.state)
-    if order.pick_up_point_id is not None:
-        raise DeliveryUnclear
-    waiting = order.fulfilment_state in (FulfilmentState.NONE, FulfilmentState.TO_SHIP) and order.completed_at is None
-    if not waiting:
+    waiting = (FulfilmentState.NONE, FulfilmentState.TO_SHIP, FulfilmentState.TO_PICK_UP)
+    if order.fulfilment_state not in waiting or order.completed_at is not None:
         raise FulfilmentStateRefused(state=order.fulfilment_state)

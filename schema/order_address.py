@@ -27,9 +27,22 @@ OrderAddressSetResult = Annotated[
 ]
 
 
+@strawberry.type(description="The order waits at the pick-up point once it is paid.")
+class OrderPickUpSet:
+    """Success of orderPickUpSet."""
+
+    order: Order = strawberry.field(description="The order; its price is what it was.")
+
+
+OrderPickUpSetResult = Annotated[
+    OrderPickUpSet | OrderStateRefusal | FulfilmentStateRefusal | SimpleRefusal,
+    strawberry.union("OrderPickUpSetResult", description="The order with its point, or why it got none."),
+]
+
+
 @strawberry.type
 class ShopMutation:
-    """For orders that were placed without an address."""
+    """For orders that were placed without saying where they go."""
 
     @strawberry.mutation(
         description="Give an address to an order that was placed without one, such as a flash sale's, a group-buy's or "
@@ -49,3 +62,22 @@ class ShopMutation:
             info.context.deps, member_id=require_member(info), order_id=order_id, address_id=address_id
         )
         return OrderAddressSet(order=Order.from_row(row))
+
+    @strawberry.mutation(
+        description="Have an order that was placed without saying where it goes, such as a flash sale's, a group-buy's "
+        "or an exchange's, wait at a pick-up point 到店自提, until its goods are sent. The price stays. Harmless to "
+        "repeat. Refusals: `ORDER_NOT_FOUND`, `ORDER_STATE_REFUSED`, `FULFILMENT_STATE_REFUSED`, `ORDER_ADDRESS_KEPT` "
+        "(it goes somewhere else already), `PICK_UP_POINT_NOT_FOUND`.",
+        extensions=[ForMembers()],
+    )
+    async def order_pick_up_set(
+        self,
+        info: Info,
+        order_id: OrderId,
+        pick_up_point_id: Annotated[UUID, strawberry.argument(description="A point on offer.")],
+    ) -> OrderPickUpSetResult:
+        """One call."""
+        row = await verbs.set_pick_up(
+            info.context.deps, member_id=require_member(info), order_id=order_id, point_id=pick_up_point_id
+        )
+        return OrderPickUpSet(order=Order.from_row(row))

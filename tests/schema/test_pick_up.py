@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from loyalty.address import Contact, Region
 from loyalty.pick_up import PICK_UP_CODE
 from loyalty.rights import Role
 from models.engine import rows
@@ -15,11 +16,15 @@ from models.ids import new_id, new_secret
 from models.member import Member
 from models.operator import AuditRow
 from models.order import Order
-from resolvers import after_sale
+from resolvers import address, after_sale, flash_sale, order_address, points_mall
+from resolvers.address import AddressWish
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from tests.coupons import make_template
 from tests.doors import Bearer, Door, bearer, make_member, make_operator
-from tests.fulfilled import Desk, desk, paid_order, seen
+from tests.flash import make_sale
+from tests.fulfilled import Desk, desk, paid_order, pay, seen
+from tests.mall import give_points, make_item
 from tests.refunds import ask_back, lines_of
 from tests.sandbox_server import SandboxControl
 
@@ -71,6 +76,20 @@ mutation ($id: ID!) {
   }
 }
 """
+SET_POINT = """
+mutation ($order: ID!, $point: ID!) {
+  done: orderPickUpSet(orderId: $order, pickUpPointId: $point) {
+    __typename
+    ... on OrderPickUpSet { order { fulfilment payable pickUpPoint { id } timeline { kind } } }
+    ... on FulfilmentStateRefused { state }
+    ... on Refusal { code }
+  }
+}
+"""
+HOME = AddressWish(
+    contact=Contact(recipient="王小明", phone="13812345678", street="天河路 385 号"),
+    region=Region(code="440106", province="广东省", city="广州市", district="天河区"),
+)
 PLACE_NAMES = {"name": " 湖滨店 ", "address": "湖滨路 1 号", "openingHours": "10:00–21:00", "phone": "0571-88888888"}
 
 
@@ -223,6 +242,81 @@ async def test_nothing_is_handed_out_while_the_member_asks_for_the_money(
     await after_sale.withdraw(deps, member_id=order.member_id, after_sale_id=asked.id)
     done = await till.ask(VERIFY, code=shown["digits"], key=new_secret(12))
     assert done["__typename"] == "OrderHandled"
+
+
+async def choose(deps: Deps, shop: Door, order: Order, point_id: str) -> dict[str, Any]:
+    token = await bearer(deps, await Member.get(id=order.member_id))
+    given = {"order": str(order.id), "point": point_id}
+    found: dict[str, Any] = (await shop.ask(SET_POINT, given, token=token))["done"]
+    return found
+
+
+async def exchanged(deps: Deps, **fields: Any) -> Order:
+    """Something of the points mall, for points alone."""
+    member = await make_member(deps)
+    await give_points(deps, member.id, 5_000)
+    item = await make_item(deps, **fields)
+    return await points_mall.exchange(
+        deps,
+        member_id=member.id,
+        item_id=item.id,
+        quantity=1,
+        expected_points=500,
+        expected_fen=0,
+        idempotency_key=new_secret(12),
+    )
+
+
+async def test_goods_of_the_points_mall_are_picked_up_if_the_member_likes(deps: Deps, shop: Door, admin: Door) -> None:
+    here = await desk(deps, admin)
+    point_id, other_id = await a_point(here), await a_point(here)
+    order = await exchanged(deps)
+    for _ in range(2):
+        chosen = await choose(deps, shop, order, point_id)
+        assert chosen["order"]["fulfilment"] == "TO_PICK_UP"
+        assert chosen["order"]["pickUpPoint"] == {"id": point_id}
+        assert [event["kind"] for event in chosen["order"]["timeline"]] == ["placed", "paid", "pick_up_set"]
+    assert (await choose(deps, shop, order, other_id))["code"] == "ORDER_ADDRESS_KEPT"
+    assert (await here.send(order.id))["code"] == "FULFILMENT_STATE_REFUSED"
+    shown = await code_of(deps, shop, order)
+    done = await here.ask(VERIFY, code=shown["digits"], key=new_secret(12))
+    assert done["order"]["fulfilment"] == "RECEIVED"
+    assert (await choose(deps, shop, order, other_id))["code"] == "FULFILMENT_STATE_REFUSED"
+
+
+async def test_an_order_that_went_nowhere_waits_at_its_point_once_it_is_paid(
+    deps: Deps, shop: Door, admin: Door, wechat: SandboxControl
+) -> None:
+    point_id = await a_point(await desk(deps, admin))
+    sale = await make_sale(deps)
+    member = await make_member(deps, openid=await wechat.openid())
+    order = await flash_sale.purchase(
+        deps, member_id=member.id, item_id=sale.item_id, quantity=1, idempotency_key=new_secret(12)
+    )
+    assert (await choose(deps, shop, order, point_id))["order"]["fulfilment"] == "NONE"
+    await pay(deps, wechat, order)
+    assert (await Order.get(id=order.id)).fulfilment_state == "to_pick_up"
+
+
+async def test_a_point_is_chosen_only_while_nothing_is_on_its_way(
+    deps: Deps, shop: Door, admin: Door, wechat: SandboxControl
+) -> None:
+    here = await desk(deps, admin)
+    point_id = await a_point(here)
+    order, _ = await paid_order(deps, wechat, 2)
+    stranger, given = await bearer(deps, await make_member(deps)), {"order": str(order.id), "point": point_id}
+    assert (await shop.ask(SET_POINT, given, token=stranger))["done"]["code"] == "ORDER_NOT_FOUND"
+    assert (await choose(deps, shop, order, str(order.id)))["code"] == "PICK_UP_POINT_NOT_FOUND"
+    home = await address.create(
+        deps, member_id=order.member_id, wish=HOME, make_default=True, idempotency_key=new_secret(12)
+    )
+    await order_address.set_address(deps, member_id=order.member_id, order_id=order.id, address_id=home.id)
+    assert (await choose(deps, shop, order, point_id))["code"] == "ORDER_ADDRESS_KEPT"
+    await here.sent(order.id)
+    refused = await choose(deps, shop, order, point_id)
+    assert (refused["code"], refused["state"]) == ("FULFILMENT_STATE_REFUSED", "shipped")
+    coupon = await exchanged(deps, kind="coupon", target_code=(await make_template(deps, claimable=False)).code)
+    assert (await choose(deps, shop, coupon, point_id))["code"] == "FULFILMENT_STATE_REFUSED"
 
 
 async def test_a_code_of_somebody_elses_order_is_not_shown(
