@@ -11,7 +11,7 @@ from resolvers.deps import Deps
 from resolvers.exception_case import cause_gone, open_case
 
 _WAITS = """
-SELECT id, member_id FROM shop_order WHERE fulfilment_state = ANY($1::text[]) AND state = 'paid' AND paid_at <= $2
+SELECT id, member_id, EXISTS (SELECT FROM order_address WHERE order_id = shop_order.id) AS address FROM shop_order WHERE fulfilment_state = ANY($1::text[]) AND state = 'paid' AND paid_at <= $2
 AND (fulfilment_state <> 'to_pick_up' OR pick_up_ready_at IS NULL)
 """
 
@@ -30,8 +30,10 @@ async def tell(deps: Deps, *, order_id: UUID, member_id: UUID) -> None:
     """Open the case, if the order's goods still wait. Harmless to repeat."""
     now = deps.clock.now()
     async with transaction(member_id):
-        if await rows(f"{_WAITS} AND id = $3", [list(WAITING), now - deps.unshipped_after, order_id]):
-            await open_case(kind=CaseKind.UNSHIPPED, key=_key(order_id), order_id=order_id, details={}, now=now)
+        found = await rows(f"{_WAITS} AND id = $3", [list(WAITING), now - deps.unshipped_after, order_id])
+        if found:
+            told = {"address": found[0]["address"]}
+            await open_case(kind=CaseKind.UNSHIPPED, key=_key(order_id), order_id=order_id, details=told, now=now)
 
 
 async def no_longer(order_id: UUID, now: datetime) -> None:

@@ -79,6 +79,7 @@ async def test_an_order_that_is_not_sent_in_time_is_told_once(
     case = await case_of(one)
     assert case is not None
     assert (case.due_at, case.resolved_at) == (clock.now() + timedelta(hours=12), None)
+    assert case.details == {"address": False}
     assert await unshipped_watch.overdue(replace(deps, unshipped_after=timedelta(0)), 10) == []
 
 
