@@ -11,7 +11,8 @@ from resolvers.deps import Deps
 from resolvers.exception_case import cause_gone, open_case
 
 _WAITS = """
-SELECT id, member_id, EXISTS (SELECT FROM order_address WHERE order_id = shop_order.id) AS address FROM shop_order WHERE fulfilment_state = ANY($1::text[]) AND state = 'paid' AND paid_at <= $2
+SELECT id, member_id, EXISTS (SELECT FROM order_address WHERE order_id = shop_order.id) AS address
+FROM shop_order WHERE fulfilment_state = ANY($1::text[]) AND state = 'paid' AND paid_at <= $2
 AND (fulfilment_state <> 'to_pick_up' OR pick_up_ready_at IS NULL)
 """
 
