@@ -5,8 +5,11 @@ single server has none: it comes back empty). The order to take over is given he
 timers, which on a busy machine would also fire when nothing is wrong.
 """
 
+import os
+import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,6 +46,21 @@ class RedisForm:
     def has_replica(self) -> bool:
         """Whether somebody takes the place of a server that dies."""
         return self.form is not Form.STANDALONE
+
+    def hang(self, key: str, for_s: float) -> None:
+        """The server that has the key stands still for a while."""
+        pid = self._servers[self._serving(key)].pid
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(for_s)
+        os.kill(pid, signal.SIGCONT)
+
+    def hang_up(self, key: str) -> None:
+        """The server that has the key does what it is told, and its replies are lost: it breaks connections off."""
+        with _connected(self._serving(key)) as server:
+            server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def _serving(self, key: str) -> int:
+        return self._ports[0] if self.form is Form.STANDALONE else self._who_has(key)[0]
 
     def falls_behind(self, key: str) -> None:
         """From now until the next failover, the replica of the server that has the key hears nothing."""
