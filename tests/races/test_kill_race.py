@@ -1,11 +1,9 @@
 """The server is killed under load: what it had answered is there, what it had not is whole or not there at all."""
 
 import asyncio
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,15 +54,6 @@ PUBLISH = """
 mutation($product: ID!) { done: productPublish(productId: $product, idempotencyKey: "on-the-shelf") { __typename } }
 """
 ORDER = "query($id: ID!) { done: order(id: $id) { id state } }"
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """A data folder that every user of the machine can reach, as PostgreSQL must when root runs the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="youli-kill-"))
-    folder.chmod(0o755)
-    yield folder / "var"
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
