@@ -10,9 +10,7 @@ so many sales of it, and as many behind Sentinel and on a cluster, ``YOULI_SIMUL
 import asyncio
 import os
 import random
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -60,21 +58,12 @@ def gate_key(sale: Sale) -> str:
 # In processes of their own
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that every user of the machine can reach, as PostgreSQL must when root runs the tests."""
-    made = Path(tempfile.mkdtemp(prefix="youli-sale-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
 @pytest.mark.timeout(0)
 @pytest.mark.xdist_group("server")
 @pytest.mark.parametrize("form", [pytest.param(form, id=form.value) for form in FORMS])
-def test_whatever_befalls_a_sale_its_history_is_right(folder: Path, form: Form) -> None:
+def test_whatever_befalls_a_sale_its_history_is_right(data_dir: Path, form: Form) -> None:
     print(f"YOULI_SIMULATE_SEED={SEED} YOULI_SIMULATE_SALES={SALES} YOULI_SIMULATE_MISFORTUNES={MISFORTUNES}")
-    with flash_store(folder, form) as store:
+    with flash_store(data_dir.parent, form) as store:
         asyncio.run(_sales(store))
         bugs = [line for line in store.log.read_text().splitlines() if '"outcome":"bug"' in line]
         assert not bugs, bugs[:5]
