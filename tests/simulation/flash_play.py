@@ -57,7 +57,8 @@ class Play:
             self._shoppers.append(await self.newcomer(random.Random(f"{self.seed}:{number}")))
         shopping = [asyncio.create_task(one.shop(over)) for one in self._shoppers]
         time_passes = asyncio.create_task(self._time_passes(over))
-        await asyncio.sleep(self.calm_s)
+        # Until it is sold out and a queue has formed.
+        await asyncio.sleep(2 * self.calm_s)
         for name in self._rng.sample(sorted(self.misfortunes), min(many, len(self.misfortunes))):
             print(f"  {name}", flush=True)
             await self.misfortunes[name](self._rng)
@@ -71,7 +72,9 @@ class Play:
         rng = random.Random(f"{self.seed}:time")
         while not over.is_set():
             await asyncio.sleep(rng.uniform(0.1, 0.4))
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(
+                OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+            ):
                 connection = await asyncpg.connect(self.database_url, timeout=5)
                 try:
                     await (self._ends_offer if rng.random() < 0.5 else self._ends_order)(connection)

@@ -13,6 +13,9 @@ from tests.races.buyers import CANCEL, PAY
 from tests.simulation.flash_history import Call
 
 WITHIN_S = 120.0
+MOST_OPEN = 5
+"""Who has sent so many wishes in vain sends those again rather than new ones."""
+
 BUY = """
 mutation Buy($item: ID!, $quantity: Int!, $wait: ID, $key: IdempotencyKey!) {
   done: flashSalePurchase(input: {itemId: $item, quantity: $quantity, waitId: $wait}, idempotencyKey: $key) {
@@ -173,14 +176,14 @@ class Shopper:
 
     async def _do_something(self) -> None:
         mind = self.rng.random()
-        if mind < 0.2 and self.open_keys:
+        if self.open_keys and (mind < 0.2 or len(self.open_keys) > MOST_OPEN):
             key = self.rng.choice(sorted(self.open_keys))
             await self.send(key, self.open_keys[key])
         elif mind < 0.5 and self._live():
             await self._see_to_the_queue()
-        elif mind < 0.58 and self.mine:
+        elif mind < 0.54 and self.mine:
             await self.cancel(self.rng.choice(sorted(self.mine)))
-        elif mind < 0.62 and self.mine and self.sandbox:
+        elif mind < 0.57 and self.mine and self.sandbox:
             await self.pay(self.rng.choice(sorted(self.mine)))
         elif mind < 0.75:
             await asyncio.gather(*(self.buy(1) for _ in range(3)))
