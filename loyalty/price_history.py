@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 WINDOW: Final = timedelta(days=7)
 """So long before a price began, its end excluded, the lowest price counts."""
@@ -27,6 +28,16 @@ class Deal:
 
     price_fen: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A price in fen of a SKU that began at ``began_at``: of the shelf, or of an activity."""
+
+    sku_id: UUID
+    present_fen: int
+    began_at: datetime
+    flash_item_id: UUID | None = None
 
 
 def struck_through(

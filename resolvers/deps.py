@@ -7,9 +7,11 @@ from cache.client import Client
 from loyalty.after_sale import AfterSaleTerms
 from loyalty.fulfilment import RECEIVE_AFTER, UNSHIPPED_AFTER
 from loyalty.order_quote import QUOTE_WINDOW
+from loyalty.price_history import Beside
 from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
 from resolvers.clock import Clock
 from resolvers.group_commit import GroupCommit
+from resolvers.remembered import Remembered
 from resolvers.seal import Seal
 from resolvers.token import TokenIssuer
 from wechat.login import LoginClient
@@ -39,3 +41,4 @@ class Deps:
     unshipped_after: timedelta = UNSHIPPED_AFTER
     after_sale: AfterSaleTerms = field(default_factory=AfterSaleTerms)
     group_commit: GroupCommit = field(default_factory=GroupCommit)
+    baselines: Remembered[Beside, int | None] = field(default_factory=Remembered)

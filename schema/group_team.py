@@ -6,12 +6,14 @@ from uuid import UUID
 import strawberry
 
 from loyalty import group_buy as rule
+from loyalty.price_history import Beside
 from models.group_buy import GroupBuy as GroupBuyRow
 from models.group_buy import GroupItem as GroupItemRow
 from models.group_buy import GroupSeat as GroupSeatRow
 from models.group_buy import GroupTeam as GroupTeamRow
 from resolvers import group_buy as verbs
 from resolvers import member as member_verbs
+from resolvers import price_history
 from schema.context import Info
 from schema.enums import describe
 from schema.referral import masked
@@ -55,6 +57,18 @@ class GroupPrice:
 
     size: int = strawberry.field(description="Members of the team, 2 to 100.")
     price: Fen = strawberry.field(description="A piece, in fen.")
+    sku_id: strawberry.Private[UUID]
+    opens_at: strawberry.Private[datetime]
+
+    @strawberry.field(
+        description="What may stand struck through beside `price`, in fen: the lowest price of the 7 days before the "
+        "campaign opens; null if there is no honest one."
+    )
+    async def struck_through_price(self, info: Info) -> Fen | None:
+        """Loaded for all the prices of the answer at once."""
+        asked = Beside(sku_id=self.sku_id, present_fen=self.price, began_at=self.opens_at)
+        found = await info.context.loaders.load(price_history.beside_activities, asked)
+        return None if found is None else Fen(found)
 
 
 @strawberry.type(description="A SKU of a group-buy.")
@@ -70,8 +84,8 @@ class GroupItem:
     prices: list[GroupPrice] = strawberry.field(description="What a piece costs, by size of team, ascending.")
 
     @classmethod
-    def from_row(cls, row: GroupItemRow, sizes: list[int]) -> "GroupItem":
-        """The stored item with its SKU and product."""
+    def from_row(cls, row: GroupItemRow, sizes: list[int], opens_at: datetime) -> "GroupItem":
+        """The stored item with its SKU and product, and the sizes and the opening of its campaign."""
         return cls(
             id=row.id,
             group_buy_id=row.group_buy_id,
@@ -80,7 +94,7 @@ class GroupItem:
             sku_title=row.sku.title,
             list_price=Fen(row.sku.price_fen),
             prices=[
-                GroupPrice(size=size, price=Fen(price_fen))
+                GroupPrice(size=size, price=Fen(price_fen), sku_id=row.sku_id, opens_at=opens_at)
                 for size, price_fen in zip(sizes, row.prices_fen, strict=True)
             ],
         )
@@ -109,7 +123,7 @@ class GroupBuy:
     async def items(self, info: Info) -> list[GroupItem]:
         """Loaded for all the campaigns of the answer at once."""
         found = await info.context.loaders.load(verbs.items_by_campaign, self.id)
-        return [GroupItem.from_row(row, self.sizes) for row in found or ()]
+        return [GroupItem.from_row(row, self.sizes, self.opens_at) for row in found or ()]
 
     @classmethod
     def from_row(cls, row: GroupBuyRow) -> "GroupBuy":
@@ -249,4 +263,4 @@ async def seat_of_order(info: Info, order_id: UUID) -> GroupSeat | None:
 async def item_on_offer(info: Info, sku_id: UUID) -> GroupItem | None:
     """The item of a SKU in a campaign that runs, loaded for all the SKUs of the answer at once; None: in none."""
     row = await info.context.loaders.load(verbs.items_on_offer, sku_id)
-    return GroupItem.from_row(row, list(row.group_buy.sizes)) if row else None
+    return GroupItem.from_row(row, list(row.group_buy.sizes), row.group_buy.opens_at) if row else None

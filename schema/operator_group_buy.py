@@ -123,7 +123,7 @@ class Campaign:
     async def items(self, info: Info) -> list[GroupItem]:
         """Loaded for all the campaigns of the answer at once."""
         found = await info.context.loaders.load(group_buy.items_by_campaign, self.id)
-        return [GroupItem.from_row(row, self.sizes) for row in found or ()]
+        return [GroupItem.from_row(row, self.sizes, self.opens_at) for row in found or ()]
 
     @classmethod
     def from_row(cls, row: GroupBuyRow) -> "Campaign":

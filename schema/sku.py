@@ -21,6 +21,7 @@ from schema.catalogue import (
     writer,
 )
 from schema.context import Info
+from schema.flash_item import FlashItem, flash_item_on_offer
 from schema.group_team import GroupItem, item_on_offer
 from schema.permissions import Needs
 from schema.promotion import PriceNow, price_now
@@ -75,6 +76,13 @@ class Sku:
     async def group_buy_item(self, info: Info) -> GroupItem | None:
         """Loaded for all the SKUs of the answer at once."""
         return await item_on_offer(info, self.id)
+
+    @strawberry.field(
+        description="Its item in a flash sale 秒杀 that runs now; null: in none. Of several, the one that opened first."
+    )
+    async def flash_sale_item(self, info: Info) -> FlashItem | None:
+        """Loaded for all the SKUs of the answer at once."""
+        return await flash_item_on_offer(info, self.id)
 
     @strawberry.field(
         description="What may stand struck through beside `price`, in fen: the lowest price of the 7 days before it; "

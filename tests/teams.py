@@ -29,11 +29,17 @@ class Campaign:
 
 
 async def campaign(
-    deps: Deps, *, sizes: tuple[int, ...] = (3,), prices: tuple[int, ...] = (8_000,), stock: int = 100, **changed: Any
+    deps: Deps,
+    *,
+    sizes: tuple[int, ...] = (3,),
+    prices: tuple[int, ...] = (8_000,),
+    stock: int = 100,
+    sku_id: UUID | None = None,
+    **changed: Any,
 ) -> Campaign:
-    """A campaign that runs from now on for a week; its SKU costs 10,000 fen."""
+    """A campaign that runs from now on for a week; unless one is given, its SKU costs 10,000 fen."""
     boss = await make_operator(deps)
-    sku_id = await put_on_shelf(deps, price_fen=10_000, stock_left=stock)
+    sku_id = sku_id or await put_on_shelf(deps, price_fen=10_000, stock_left=stock)
     now = deps.clock.now()
     terms = GroupTerms(title="拼团", opens_at=now, closes_at=now + timedelta(days=7), sizes=sizes, **changed)
     items = [ItemWish(sku_id=sku_id, prices_fen=prices)]
