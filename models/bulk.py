@@ -1,4 +1,4 @@
-"""Inserting many rows of a table by one statement, and without an object for each.
+"""Inserting many rows by one statement, and without an object for each.
 
 Tortoise makes an object of each row and sends a message for each. Here a column in which the rows differ is an array,
 and one in which they are the same is sent once. Constraints and triggers are those of any other insert.
@@ -49,28 +49,46 @@ def _type(field: Any) -> str:
 
 
 @cache
-def _statement(model: type[Row], own: tuple[str, ...]) -> str:
-    """The insert of rows that differ in these columns."""
-    table = _table(model)
-    values = ", ".join(
-        f"unnest(${at}::{kind}[])" if column in own else f"${at}::{kind}"
-        for at, (column, kind) in enumerate(table.types.items(), 1)
-    )
-    return f"INSERT INTO {table.name} ({', '.join(table.types)}) SELECT {values}"
+def _statement(parts: tuple[tuple[type[Row], tuple[str, ...]], ...]) -> str:
+    """The inserts into these tables, of rows that differ in the columns named with each."""
+    inserts, at = [], 0
+    for model, own in parts:
+        table = _table(model)
+        values = ", ".join(
+            f"unnest(${number}::{kind}[])" if column in own else f"${number}::{kind}"
+            for number, (column, kind) in enumerate(table.types.items(), at + 1)
+        )
+        inserts.append(f"INSERT INTO {table.name} ({', '.join(table.types)}) SELECT {values}")
+        at += len(table.types)
+    *before, last = inserts
+    with_before = ", ".join(f"part_{number} AS ({one})" for number, one in enumerate(before))
+    return f"WITH {with_before} {last}" if before else last
 
 
-async def insert(model: type[Row], new: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, which all name the same columns; a column that they do not name gets the model's default.
+async def insert(*new: tuple[type[Row], Sequence[Mapping[str, Any]]]) -> None:
+    """Insert the rows of one or several tables by one statement, at the end of which what they refer to must be there.
+
+    The rows of a table all name the same columns; a column that they do not name gets the model's default.
 
     Raises:
         tortoise.exceptions.IntegrityError: a constraint is broken, and none of them is inserted.
     """
-    if not new:
-        return
-    table = _table(model)
+    parts: list[tuple[type[Row], tuple[str, ...]]] = []
+    values: list[Any] = []
+    for model, these in new:
+        if these:
+            own, sent = _sent(_table(model), these)
+            parts.append((model, own))
+            values += sent
+    if parts:
+        await rows(_statement(tuple(parts)), values)
+
+
+def _sent(table: _Table, new: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[Any]]:
+    """In which columns the rows differ, and for each column what is sent: a list where they do."""
     assert new[0].keys() <= table.types.keys(), f"columns that {table.name} does not have"
     assert len({len(row) for row in new}) == 1, "rows that name different columns"
-    own, values = [], []
+    own, sent = [], []
     for column in table.types:
         kept = [row[column] for row in new] if column in new[0] else [table.defaults[column]]
         if differ := len(set(map(id, kept))) > 1:
@@ -79,9 +97,9 @@ async def insert(model: type[Row], new: Sequence[Mapping[str, Any]]) -> None:
             del kept[1:]
         if column in table.json:
             kept = [_json(value) for value in kept]
-        values.append(kept if differ else kept[0])
+        sent.append(kept if differ else kept[0])
     assert own or len(new) == 1, "rows that are all the same"
-    await rows(_statement(model, tuple(own)), values)
+    return tuple(own), sent
 
 
 def _json(value: Any) -> str | None:

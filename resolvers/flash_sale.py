@@ -6,7 +6,7 @@ share a transaction (``resolvers.group_commit``); whoever cannot come along is w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from loyalty.flash_sale import (
 )
 from loyalty.idempotency import KeyReused, admit_key
 from loyalty.order import OrderKind, admit_amount
-from loyalty.pricing import Quote, price
+from loyalty.pricing import price
 from loyalty.refusal import Refusal
 from loyalty.tier_benefit import opens_for
 from loyalty.unit_price import PriceLine, TierTerms
@@ -36,6 +36,7 @@ from models.asyncpg_backend import Conflict, Unavailable
 from models.bulk import insert
 from models.engine import retried, rows, transaction
 from models.flash_sale import FlashItem, FlashSale, FlashTicket
+from models.idempotency import IdempotencyRecord
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.order import Order
@@ -43,8 +44,8 @@ from resolvers import flash_gate as gate
 from resolvers.deps import Deps
 from resolvers.flash_gate import AWAY, Entry, early_access
 from resolvers.flash_hold import HAD, TAKE
-from resolvers.order_write import LineOf, NewOrder, PlacedUnder, compose, placed_under_each, write_orders
-from resolvers.replay import Call, call_of, remember_each, replayed_each
+from resolvers.order_write import Draft, LineOf, NewOrder, PlacedUnder, compose, draft, placed_under_each, write_orders
+from resolvers.replay import Call, call_of, records_of, replayed_each
 from resolvers.tier import benefits_of
 
 log = structlog.get_logger(__name__)
@@ -255,14 +256,14 @@ async def _not_replayed(wishes: Sequence[Wish], answers: _Answers) -> list[Wish]
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What purchases of one item are decided from, read once for all of them. ``quotes`` are those made so far."""
+    """What purchases of one item are decided from, read once for all of them. ``drafts`` are those made so far."""
 
     item: Mapping[str, Any]
     terms: FlashTerms
     had: Mapping[UUID, int]
     under: Mapping[UUID, PlacedUnder]
     offers: Mapping[UUID, Mapping[str, Any]]
-    quotes: dict[tuple[int, TierTerms], Quote]
+    drafts: dict[tuple[int, str, date | None], Draft]
 
 
 async def _write_new(deps: Deps, wishes: Sequence[Wish], answers: _Answers, now: datetime) -> None:
@@ -283,8 +284,11 @@ async def _write_new(deps: Deps, wishes: Sequence[Wish], answers: _Answers, now:
     if not written:
         return
     await write_orders([composed for _, composed in written])
-    await insert(FlashTicket, [_ticket(wish, composed.id, now) for wish, composed in written])
-    await remember_each([(wish.call, {"order_id": str(composed.id)}) for wish, composed in written], now)
+    calls = [(wish.call, {"order_id": str(composed.id)}) for wish, composed in written]
+    await insert(
+        (FlashTicket, [_ticket(wish, composed.id, now) for wish, composed in written]),
+        (IdempotencyRecord, records_of(calls, now)),
+    )
     await _claim([(wish.wait_id, composed.id) for wish, composed in written if wish.wait_id], now)
     wanted = sum(wish.quantity for wish, _ in written if wish.wait_id is None)
     if wanted and not await rows(TAKE, [item_id, wanted]):
@@ -306,7 +310,7 @@ async def _facts(item_id: UUID, wishes: Sequence[Wish], now: datetime) -> _Facts
         had={row["member_id"]: row["pieces"] for row in await rows(HAD, [item_id, members])},
         under=await placed_under_each(members, now),
         offers={row["id"]: row for row in offers},
-        quotes={},
+        drafts={},
     )
 
 
@@ -325,24 +329,15 @@ def _decide(deps: Deps, wish: Wish, facts: _Facts, left: int, now: datetime) -> 
     )
     if wish.wait_id is not None:
         _admit_claim(wish, facts.offers.get(wish.wait_id), now)
-    quote = _quote(facts, wish.quantity, TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp))
-    admit_amount(payable_fen=quote.payable_fen, expected_fen=wish.expected_fen)
-    return compose(
-        deps,
-        wish.member_id,
-        kind=OrderKind.FLASH,
-        quote=quote,
-        lines_of=[LineOf(sku_id=item["sku_id"], product_title=item["product_title"], sku_title=item["sku_title"])],
-        under=under,
-        remark="",
-        now=now,
-    )
+    common = _draft(deps, facts, wish.quantity, under, now)
+    admit_amount(payable_fen=common.payable_fen, expected_fen=wish.expected_fen)
+    return compose(common, wish.member_id, now)
 
 
-def _quote(facts: _Facts, quantity: int, tier: TierTerms) -> Quote:
-    """What so many pieces cost in that tier, reckoned once for all who ask the same."""
-    known = facts.quotes.get((quantity, tier))
-    if known is None:
+def _draft(deps: Deps, facts: _Facts, quantity: int, under: PlacedUnder, now: datetime) -> Draft:
+    """The orders of so many pieces by members of that tier and birthday, priced once for all of them."""
+    key = (quantity, under.tier.code, under.birthday)
+    if key not in facts.drafts:
         item = facts.item
         line = PriceLine(
             sku_id=item["sku_id"],
@@ -353,8 +348,16 @@ def _quote(facts: _Facts, quantity: int, tier: TierTerms) -> Quote:
             activity_code="flash_sale",
             product_id=item["product_id"],
         )
-        known = facts.quotes[quantity, tier] = price([line], tier=tier)
-    return known
+        facts.drafts[key] = draft(
+            deps,
+            kind=OrderKind.FLASH,
+            quote=price([line], tier=TierTerms(code=under.tier.code, discount_bp=under.tier.discount_bp)),
+            lines_of=[LineOf(sku_id=item["sku_id"], product_title=item["product_title"], sku_title=item["sku_title"])],
+            under=under,
+            remark="",
+            now=now,
+        )
+    return facts.drafts[key]
 
 
 def _admit_claim(wish: Wish, offer: Mapping[str, Any] | None, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Writing a new order, whatever it is of: frozen prices and names, and the rules it is placed under."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -68,27 +68,23 @@ async def placed_under(member_id: UUID, now: datetime) -> PlacedUnder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewOrder:
-    """The rows of an unpaid order that is not written yet, its lines and the first line of its timeline."""
+class Draft:
+    """Unpaid orders of the same goods at the same price and under the same rules: what their rows have in common."""
 
+    day: date
     order: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
     event: Mapping[str, Any]
 
     @property
-    def id(self) -> UUID:
-        """The id of the order."""
-        found: UUID = self.order["id"]
+    def payable_fen(self) -> int:
+        """What one of them costs."""
+        found: int = self.order["payable_fen"]
         return found
 
-    def row(self) -> Order:
-        """The order, once it is written."""
-        return inserted(Order, self.order)
 
-
-def compose(
+def draft(
     deps: Deps,
-    member_id: UUID,
     *,
     kind: OrderKind,
     quote: Quote,
@@ -96,16 +92,12 @@ def compose(
     under: PlacedUnder,
     remark: str,
     now: datetime,
-) -> NewOrder:
-    """An unpaid order with its lines, one for each line of the quote."""
-    order_id = new_id(now)
+) -> Draft:
+    """Unpaid orders with their lines, one for each line of the quote."""
     day = business_day(now, deps.zone)
     pay_by = pay_deadline(now, deps.pay_window)
     occasion = BoostOccasion(day=day, birthday=under.birthday, tier_code=under.tier.code)
     order = {
-        "id": order_id,
-        "number": order_number(day, order_id),
-        "member_id": member_id,
         "kind": kind,
         "state": OrderState.UNPAID,
         "goods_fen": quote.goods_fen,
@@ -117,10 +109,7 @@ def compose(
         "points_used": quote.points_used,
         "points_fen": quote.points_fen,
         "payable_fen": quote.payable_fen,
-        "explain": [
-            {"step": one.step, "amount_fen": one.amount_fen, "code": one.code, "title": one.title}
-            for one in quote.explain
-        ],
+        "explain": [asdict(step) for step in quote.explain],
         "remark": remark,
         "tier_code": under.tier.code,
         "points_multiplier_bp": multiplier_bp(
@@ -134,8 +123,6 @@ def compose(
     }
     lines = [
         {
-            "id": new_id(now),
-            "order_id": order_id,
             "position": position,
             "sku_id": of.sku_id,
             "product_title": of.product_title,
@@ -154,16 +141,43 @@ def compose(
         for position, (line, of) in enumerate(zip(quote.lines, lines_of, strict=True))
     ]
     details = {"payable_fen": quote.payable_fen, "points_used": quote.points_used}
-    event = {"id": new_id(now), "order_id": order_id, "kind": "placed", "details": details, "at": now}
-    return NewOrder(order=order, lines=lines, event=event)
+    return Draft(day=day, order=order, lines=lines, event={"kind": "placed", "details": details, "at": now})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """The rows of an unpaid order that is not written yet, its lines and the first line of its timeline."""
+
+    id: UUID
+    order: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+    event: Mapping[str, Any]
+
+    def row(self) -> Order:
+        """The order, once it is written."""
+        return inserted(Order, self.order)
+
+
+def compose(common: Draft, member_id: UUID, now: datetime) -> NewOrder:
+    """The member's order by that draft."""
+    order_id = new_id(now)
+    own = {"id": order_id, "number": order_number(common.day, order_id), "member_id": member_id}
+    return NewOrder(
+        id=order_id,
+        order={**common.order, **own},
+        lines=[{**line, "id": new_id(now), "order_id": order_id} for line in common.lines],
+        event={**common.event, "id": new_id(now), "order_id": order_id},
+    )
 
 
 async def write_orders(composed: Sequence[NewOrder]) -> None:
-    """Write these orders in three statements, however many they are. What they hold is up to the caller."""
+    """Write these orders in one statement, however many they are. What they hold is up to the caller."""
     assert in_transaction(), "an order is written together with what it holds"
-    await insert(Order, [one.order for one in composed])
-    await insert(OrderLine, [line for one in composed for line in one.lines])
-    await insert(OrderEvent, [one.event for one in composed])
+    await insert(
+        (Order, [one.order for one in composed]),
+        (OrderLine, [line for one in composed for line in one.lines]),
+        (OrderEvent, [one.event for one in composed]),
+    )
 
 
 async def write_order(
@@ -178,6 +192,7 @@ async def write_order(
     now: datetime,
 ) -> Order:
     """Write an unpaid order with its lines, one for each line of the quote. What it holds is up to the caller."""
-    composed = compose(deps, member_id, kind=kind, quote=quote, lines_of=lines_of, under=under, remark=remark, now=now)
+    common = draft(deps, kind=kind, quote=quote, lines_of=lines_of, under=under, remark=remark, now=now)
+    composed = compose(common, member_id, now)
     await write_orders([composed])
     return composed.row()

@@ -73,7 +73,8 @@ async def remember(
     now: datetime,
 ) -> None:
     """Keep what this call answered (JSON values, such as the id of the row it made) for those that come again."""
-    await remember_each([(call_of(subject_id, key=key, operation=operation, content=content), result)], now)
+    call = call_of(subject_id, key=key, operation=operation, content=content)
+    await insert((IdempotencyRecord, records_of([(call, result)], now)))
 
 
 async def replayed_each(calls: Sequence[Call]) -> list[dict[str, Any] | KeyReused | None]:
@@ -95,23 +96,20 @@ def _answer(call: Call, record: Mapping[str, Any] | None) -> dict[str, Any] | Ke
     return result
 
 
-async def remember_each(calls: Sequence[tuple[Call, Mapping[str, object]]], now: datetime) -> None:
-    """``remember`` for several calls with their results, in one statement."""
-    await insert(
-        IdempotencyRecord,
-        [
-            {
-                "id": new_id(now),
-                "subject_id": call.subject_id,
-                "key": call.key,
-                "operation": call.operation,
-                "fingerprint": call.fingerprint,
-                "result": dict(result),
-                "at": now,
-            }
-            for call, result in calls
-        ],
-    )
+def records_of(calls: Sequence[tuple[Call, Mapping[str, object]]], now: datetime) -> Sequence[Mapping[str, Any]]:
+    """The rows that ``remember`` would write for these calls with their results."""
+    return [
+        {
+            "id": new_id(now),
+            "subject_id": call.subject_id,
+            "key": call.key,
+            "operation": call.operation,
+            "fingerprint": call.fingerprint,
+            "result": dict(result),
+            "at": now,
+        }
+        for call, result in calls
+    ]
 
 
 async def forget(now: datetime, *, at_most: int = 1000) -> int:
