@@ -135,6 +135,15 @@ async def seats_by_team(_: Deps, ids: Sequence[UUID]) -> Mapping[UUID, list[Grou
     return found
 
 
+async def held_or_taken_by_team(_: Deps, ids: Sequence[UUID]) -> Mapping[UUID, list[GroupSeat]]:
+    """The seats of teams that are held or were paid for and not left, the oldest first."""
+    found: dict[UUID, list[GroupSeat]] = {team_id: [] for team_id in ids}
+    there = [SeatState.PENDING, SeatState.POSTED, SeatState.RETURNED]
+    for seat in await GroupSeat.filter(team_id__in=list(ids), state__in=there).order_by("id"):
+        found[seat.team_id].append(seat)
+    return found
+
+
 async def seats_by_order(_: Deps, ids: Sequence[UUID]) -> Mapping[UUID, GroupSeat]:
     """The seats of orders."""
     return {seat.order_id: seat for seat in await GroupSeat.filter(order_id__in=list(ids))}

@@ -10,7 +10,7 @@ from loyalty import group_buy as rule
 from loyalty.rights import Right
 from models.group_buy import GroupBuy as GroupBuyRow
 from models.group_buy import GroupTeam as GroupTeamRow
-from resolvers import group_buy, group_campaign
+from resolvers import group_buy, group_campaign, member
 from resolvers.group_campaign import CampaignChanges, ItemWish
 from schema.catalogue import Key
 from schema.context import Info
@@ -19,6 +19,7 @@ from schema.group_team import GroupItem
 from schema.paging import After, Connection, First, connection, page
 from schema.permissions import Needs, require_right
 from schema.programme import ProgrammeInvalidRefusal, api_words
+from schema.referral import masked
 from schema.refusal import SimpleRefusal
 from schema.scalars import Fen
 
@@ -33,6 +34,24 @@ describe(
 )
 
 GroupBuyId = Annotated[UUID, strawberry.argument(description="The campaign.")]
+
+
+@strawberry.type(description="A seat that is held or taken, and whose it is.")
+class GroupTeamSeat:
+    """A seat of a team as operators see it."""
+
+    member_id: UUID = strawberry.field(description="The member.")
+    order_id: UUID = strawberry.field(description="The order.")
+    state: rule.SeatState = strawberry.field(description="What became of it.")
+    is_leader: bool = strawberry.field(description="Whether this member leads the team 团长.")
+    created_at: datetime = strawberry.field(description="When the order was placed.")
+    joined_at: datetime | None = strawberry.field(description="When the order was paid; null: not yet.")
+
+    @strawberry.field(description="The first character of the nickname, then `**`.")
+    async def nickname(self, info: Info) -> str:
+        """Loaded for all the seats of the answer at once."""
+        row = await info.context.loaders.load(member.by_ids, self.member_id)
+        return masked(row.nickname if row else "")
 
 
 @strawberry.type(name="GroupTeam", description="A team 团 as operators see it.")
@@ -53,6 +72,25 @@ class TeamView:
     opened_at: datetime | None = strawberry.field(description="When its leader paid; null: not yet.")
     ends_at: datetime | None = strawberry.field(description="Until when it can be joined; null: not opened.")
     settled_at: datetime | None = strawberry.field(description="When it was complete or failed; null: not yet.")
+
+    @strawberry.field(
+        description="Its seats that are held or taken, at most 100, the oldest first.",
+        extensions=[Needs(Right.MEMBER_READ)],
+    )
+    async def seats(self, info: Info) -> list[GroupTeamSeat]:
+        """Loaded for all the teams of the answer at once."""
+        found = await info.context.loaders.load(group_buy.held_or_taken_by_team, self.id)
+        return [
+            GroupTeamSeat(
+                member_id=seat.member_id,
+                order_id=seat.order_id,
+                state=rule.SeatState(seat.state),
+                is_leader=seat.member_id == self.leader_id,
+                created_at=seat.created_at,
+                joined_at=seat.posted_at,
+            )
+            for seat in found or ()
+        ]
 
     @classmethod
     def from_row(cls, row: GroupTeamRow) -> "TeamView":

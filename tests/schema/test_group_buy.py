@@ -104,10 +104,14 @@ query Shown($first: Int! = 20) {
 SEEN = """
 query Seen($id: ID!, $first: Int! = 20, $state: TeamState) {
   groupTeams(groupBuyId: $id, first: $first, state: $state) {
-    nodes { id state size joinedCount heldCount isVirtual leaderId }
+    nodes {
+      id state size joinedCount heldCount isVirtual leaderId
+      seats { memberId orderId nickname state isLeader createdAt joinedAt }
+    }
   }
 }
 """
+COUNTS = "query Counts($id: ID!) { groupTeams(groupBuyId: $id) { nodes { joinedCount } } }"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -317,6 +321,16 @@ async def test_members_open_join_and_complete_a_team(
     (team,) = (await admin.ask(SEEN, {"id": str(sale.id), "state": "COMPLETE"}, token=boss))["groupTeams"]["nodes"]
     assert (team["joinedCount"], team["heldCount"], team["isVirtual"]) == (2, 0, False)
     assert team["leaderId"] == str(leader.subject_id)
+    assert [(one["nickname"], one["state"], one["isLeader"], one["memberId"]) for one in team["seats"]] == [
+        ("王**", "POSTED", True, str(leader.subject_id)),
+        ("L**", "POSTED", False, str(friend.subject_id)),
+    ]
+    assert team["seats"][1]["orderId"] == joined["order"]["id"]
+    assert team["seats"][1]["joinedAt"] == "2026-11-20T04:00:00Z"
+    content = await operator_token(Role.CONTENT_OPERATIONS)
+    counts = (await admin.ask(COUNTS, {"id": str(sale.id)}, token=content))["groupTeams"]["nodes"]
+    assert counts == [{"joinedCount": 2}]
+    assert await admin.codes(SEEN, {"id": str(sale.id)}, token=content) == ["FORBIDDEN"]
     assert (await admin.ask(SEEN, {"id": str(sale.id), "state": "FAILED"}, token=boss))["groupTeams"]["nodes"] == []
     document = "query One($id: ID!) { order(id: $id) { groupSeat { state team { id joinedCount } } } }"
     found = await admin.ask(document, {"id": joined["order"]["id"]}, token=boss)
