@@ -17,6 +17,7 @@ from models.engine import rows
 from resolvers import flash_gate as gate
 from resolvers.clock import SetClock, SystemClock
 from resolvers.deps import Deps
+from resolvers.flash_gate import Repair
 from tests.flash import Sale, pieces
 from tests.races.buyers import assert_the_books_are_right
 from tests.simulation.flash_history import Call, problems
@@ -129,11 +130,12 @@ class Play:
         print(f"seed {self.seed}: {len(self.calls)} calls, {dict(sorted(told.items()))}", flush=True)
 
     async def _assert_right(self, deps: Deps) -> None:
-        wrong = problems(self.calls, await books_of(deps.redis, self.sale, carved=STOCK, limit=LIMIT))
+        books = await books_of(deps.redis, self.sale, carved=STOCK, limit=LIMIT)
+        wrong = problems(self.calls, books)
         if wrong:
-            for call in sorted(self.calls, key=lambda one: one.sent_at):
-                print(call)
-            pytest.fail("\n".join([f"seed {self.seed}", *wrong]))
+            told = sorted(self.calls, key=lambda one: one.sent_at)
+            print(*told, *books.orders, *books.places, *books.levels, f"seed {self.seed}", *wrong, sep="\n", flush=True)
+            pytest.fail("\n".join(wrong))
 
     async def _everything_is_told(self) -> None:
         """Wait until no order or place is between two states, what was paid is booked, and the gate knows of all."""
@@ -144,9 +146,12 @@ class Play:
             await asyncio.sleep(0.1)
 
     async def _reconciled_for_the_documented_time(self, deps: Deps) -> None:
-        """What the sweeps do within a minute and two rounds, on a clock that is ahead."""
+        """What the sweeps do within a minute and two rounds, on a clock that is ahead by the minute."""
         later = replace(deps, clock=SetClock(SystemClock().now() + gate.OLD_AFTER + timedelta(seconds=1)))
-        for _ in range(2):
+        first = await gate.reconcile(later, item_id=self.sale.item_id)
+        if first.repair is not Repair.NONE:
+            print(f"  {first.repair} by {first.pieces}", flush=True)
+            await asyncio.sleep(gate.CHECK_EVERY.total_seconds())
             await gate.reconcile(later, item_id=self.sale.item_id)
 
 
