@@ -186,7 +186,7 @@ def at_payment(*, has_goods: bool, picked_up: bool) -> FulfilmentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePieces:
-    """The pieces of one order line: ordered, given back, on their way back, sent in parcels that stand.
+    """The pieces of one order line: ordered, given back, on their way back without having been sent, sent in parcels.
 
     ``returned_count`` of those given back had been sent. ``claimed_count`` are asked back without a return in open
     requests, those that are not sent first.

@@ -55,16 +55,27 @@ async def step(order: Order, wanted: FulfilmentState, now: datetime, **columns: 
         await unshipped_watch.no_longer(order.id, now)
 
 
+UNSENT_GOING_BACK = """
+coalesce((SELECT sum(gone.quantity - gone.sent_count) FROM order_refund_line gone
+    JOIN order_refund part ON part.id = gone.order_refund_id
+    WHERE gone.line_id = line.id AND part.state = 'requested'), 0)::int
+"""
+"""How many pieces of an ``order_line line`` are on their way back without having been sent."""
+
+_PIECES = f"""
+SELECT line.id, line.quantity, line.refunded_count, line.returned_count, line.shipped_count,
+    {UNSENT_GOING_BACK} AS refunding_count,
+    coalesce((SELECT sum(asked.quantity) FROM after_sale_line asked
+        JOIN after_sale request ON request.id = asked.after_sale_id
+        WHERE asked.line_id = line.id AND request.kind = $2 AND request.state = ANY($3::text[])), 0)::int
+        AS claimed_count
+FROM order_line line WHERE line.order_id = $1 ORDER BY line.position
+"""
+
+
 async def pieces(order_id: UUID) -> list[LinePieces]:
     """The pieces of each line, in the order of the lines."""
-    found = await rows(
-        "SELECT line.id, quantity, refunded_count, refunding_count, returned_count, shipped_count, coalesce(("
-        "SELECT sum(asked.quantity) FROM after_sale_line asked JOIN after_sale request "
-        "ON request.id = asked.after_sale_id WHERE asked.line_id = line.id AND request.kind = $2 "
-        "AND request.state = ANY($3::text[])), 0)::int AS claimed_count FROM order_line line "
-        "WHERE order_id = $1 ORDER BY position",
-        [order_id, AfterSaleKind.REFUND_ONLY, list(OPEN)],
-    )
+    found = await rows(_PIECES, [order_id, AfterSaleKind.REFUND_ONLY, list(OPEN)])
     return [
         LinePieces(
             line_id=row["id"],

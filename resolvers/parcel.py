@@ -28,6 +28,11 @@ from resolvers.operator import lock_operator
 from resolvers.order_row import note
 from resolvers.replay import remember, replayed
 
+_LEFT = (
+    f"line.quantity - line.refunded_count + line.returned_count - line.shipped_count - {fulfilment.UNSENT_GOING_BACK}"
+)
+"""How many pieces of a line are left to send."""
+
 
 @retried
 async def create(
@@ -128,16 +133,11 @@ async def _send(
 async def _take(pieces: Pieces) -> None:
     """Count pieces of a line as sent, if so many are left. The member's lock has seen to that; this makes sure."""
     taken = await changed(
-        "UPDATE order_line SET shipped_count = shipped_count + $2 "
-        "WHERE id = $1 AND shipped_count + $2 <= quantity - refunded_count + returned_count - refunding_count",
+        f"UPDATE order_line line SET shipped_count = shipped_count + $2 WHERE id = $1 AND {_LEFT} >= $2",
         [pieces.line_id, pieces.quantity],
     )
     if not taken:
-        left = await rows(
-            "SELECT greatest(quantity - refunded_count + returned_count - refunding_count - shipped_count, 0) "
-            "AS pieces FROM order_line WHERE id = $1",
-            [pieces.line_id],
-        )
+        left = await rows(f"SELECT greatest({_LEFT}, 0) AS pieces FROM order_line line WHERE id = $1", [pieces.line_id])
         raise ParcelTooMuch(line_id=str(pieces.line_id), left=left[0]["pieces"])
 
 

@@ -226,7 +226,8 @@ class OperatorMutation:
         return ExceptionCaseChanged(exception_case=ExceptionCase.from_row(case))
 
     @strawberry.mutation(
-        description="Book a refund that WeChat closed, or cannot bring to the payer, as paid back in another way.",
+        description="Book a refund that WeChat closed, cannot bring to the payer or takes no more, as paid back in "
+        "another way.",
         extensions=[Needs(Right.PAYMENT_SETTLE)],
     )
     async def exception_case_paid_by_hand(
@@ -247,7 +248,10 @@ class OperatorMutation:
         )
         return ExceptionCaseChanged(exception_case=ExceptionCase.from_row(case))
 
-    @strawberry.mutation(description="Settle a case with a word on how.", extensions=[Needs(Right.ORDER_REFUND)])
+    @strawberry.mutation(
+        description="Settle a case with a word on how, if that is among its actions.",
+        extensions=[Needs(Right.ORDER_REFUND)],
+    )
     async def exception_case_resolve(
         self,
         info: Info,

@@ -175,6 +175,31 @@ async def test_a_return_of_what_was_sent_keeps_nothing_else_here(
     assert [row["quantity"] for row in (await here.sent(order.id))["lines"]] == [1]
 
 
+@pytest.mark.parametrize(("sent_before", "asked", "goes_now"), [(2, 2, 1), (2, 1, 1), (0, 2, 1), (1, 2, 1)])
+async def test_while_money_goes_back_only_unsent_pieces_of_it_stay_here(
+    deps: Deps, admin: Door, wechat: SandboxControl, sent_before: int, asked: int, goes_now: int
+) -> None:
+    order, (line,) = await paid_order(deps, wechat, 3)
+    here = await desk(deps, admin)
+    if sent_before:
+        await here.sent(order.id, (line, sent_before))
+    await wechat.script_refunds(status="PROCESSING")
+    boss = await make_operator(deps)
+    await refund.refund_lines(
+        deps,
+        operator_id=boss.id,
+        order_id=order.id,
+        pieces={line: asked},
+        reason="退货",
+        shops_fault=False,
+        goods_come_back=True,
+        expected=None,
+        idempotency_key=new_secret(12),
+    )
+    assert (await here.send(order.id, (line, goes_now + 1)))["code"] == "PARCEL_TOO_MUCH"
+    assert [row["quantity"] for row in (await here.sent(order.id))["lines"]] == [goes_now]
+
+
 async def test_a_key_that_comes_again_gets_the_same_parcel(
     deps: Deps, shop: Door, admin: Door, wechat: SandboxControl
 ) -> None:
