@@ -64,7 +64,9 @@ class ParcelCreateInput:
     carrier: str = strawberry.field(description="The carrier by WeChat's `delivery_id`, such as SF.")
     tracking_number: str = strawberry.field(description="4 to 64 letters, digits and hyphens.")
     lines: list[ParcelLineInput] | None = strawberry.field(
-        default=None, description="What is in it; null for all that is left to send."
+        default=None,
+        description="What is in it; null for all that is left to send, without what the member asks back in open "
+        "requests for a refund only: that cannot be sent (`PIECES_CLAIMED`).",
     )
 
 
@@ -237,7 +239,8 @@ class OperatorMutation:
         return ParcelKept(parcel=Parcel.from_row(row))
 
     @strawberry.mutation(
-        description="Send a parcel with all that is left for each of 1 to 200 orders, each row by itself. A row whose "
+        description="Send a parcel with all that is left for each of 1 to 200 orders, each row by itself, as "
+        "parcelCreate does without lines. A row whose "
         "parcel is there already is answered with it, so a list can be sent again; it needs no idempotency key.",
         extensions=[Needs(Right.ORDER_SHIP)],
     )

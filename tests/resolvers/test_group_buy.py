@@ -28,6 +28,7 @@ from loyalty.group_buy import (
 from loyalty.idempotency import KeyReused
 from loyalty.order import AmountChanged, OrderKind, OrderState, QuantityInvalid
 from loyalty.payment import PaymentUnavailable
+from loyalty.pick_up import PickUpPlace
 from loyalty.programme import ProgrammeInvalid
 from models.after_sale import AfterSale
 from models.engine import rows
@@ -36,7 +37,16 @@ from models.ids import new_secret
 from models.keyset import Page
 from models.order import Order
 from models.payment import ExceptionCase
-from resolvers import after_sale, after_sale_decision, group_buy, group_campaign, order, payment
+from resolvers import (
+    after_sale,
+    after_sale_decision,
+    group_buy,
+    group_campaign,
+    order,
+    order_address,
+    payment,
+    pick_up_point,
+)
 from resolvers.after_sale import Asked
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
@@ -499,6 +509,22 @@ async def test_goods_are_sent_only_once_the_team_is_complete(deps: Deps, wechat:
     await worked(deps, wechat)
     await send(deps, first.order_id)
     assert (await Order.get(id=first.order_id)).fulfilment_state == "shipped"
+
+
+async def test_goods_wait_at_the_point_that_was_chosen_before_the_team_was_complete(
+    deps: Deps, wechat: SandboxControl
+) -> None:
+    sale = await teams.campaign(deps, sizes=(2,))
+    team = await teams.open_team(deps, wechat, sale, size=2)
+    first = await GroupSeat.get(team_id=team.id)
+    boss = await make_operator(deps)
+    place = PickUpPlace(name="天河店", address="天河路 385 号", opening_hours="10:00-22:00", phone="020-12345678")
+    point = await pick_up_point.create(deps, operator_id=boss.id, place=place, idempotency_key=new_secret(12))
+    await order_address.set_pick_up(deps, member_id=first.member_id, order_id=first.order_id, point_id=point.id)
+    assert (await Order.get(id=first.order_id)).fulfilment_state == "none"
+    await teams.joined(deps, wechat, sale, team)
+    await worked(deps, wechat)
+    assert (await Order.get(id=first.order_id)).fulfilment_state == "to_pick_up"
 
 
 async def test_a_team_that_fails_leaves_the_books_as_if_it_had_never_been(
