@@ -57,4 +57,17 @@ FLASH_SALES = (
             GROUP BY 1, 3, item.member_limit HAVING sum(ticket.quantity - ticket.returned_count) > item.member_limit
         """,
     ),
+    Invariant(
+        name="flash_returns",
+        promise="what came back of a flash order's ticket = what the refunds of its order put back",
+        offenders="""
+            SELECT ticket.id, ticket.order_id, ticket.returned_count, coalesce(back.pieces, 0) AS put_back
+            FROM flash_ticket ticket
+            LEFT JOIN (
+                SELECT part.order_id, sum(gone.restocked_count) AS pieces FROM order_refund part
+                JOIN order_refund_line gone ON gone.order_refund_id = part.id WHERE part.state = 'done' GROUP BY 1
+            ) back ON back.order_id = ticket.order_id
+            WHERE ticket.returned_count <> coalesce(back.pieces, 0)
+        """,
+    ),
 )

@@ -120,6 +120,9 @@ BREAKS = {
     "order_id, member_id, item_id, version_id, quantity, points) VALUES ($1, $3, $1, $1, $1, 1, 1)",
     "flash_pieces": f"WITH {FLASH} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0)) SELECT 1",
     "flash_carved": f"WITH {FLASH} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)) SELECT 1",
+    "flash_returns": f"WITH {FLASH} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0)) INSERT INTO flash_ticket "
+    "(id, item_id, member_id, order_id, quantity, returned_count, state, reservation, created_at, resolved_at) "
+    "VALUES ($1, $1, $1, $3, 1, 1, 'returned', 'r', now(), now())",
     "flash_orders": "UPDATE shop_order SET kind = 'flash' WHERE id = $3",
     "group_teams": f"WITH {GROUP} VALUES ($1, $1, 't', 2, 'open', 1, 0, now(), now(), now(), NULL, now())) SELECT 1",
     "group_orders": "UPDATE shop_order SET kind = 'group' WHERE id = $3",
