@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse, validate
 
 from schema import limits
+from schema.execution import Plan
 
 
 @dataclass(slots=True)
 class Prepared:
     """A document that passed every check.
 
-    Of each operation that was asked for: the estimated cost, and how often its first fields are written.
+    Of each operation that was asked for: the estimated cost, how often its first fields are written, and how it is
+    answered.
     """
 
     document: DocumentNode
     operations: Sequence[OperationDefinitionNode]
     costs: dict[str | None, int] = field(default_factory=dict)
     first_fields: dict[str | None, Mapping[str, int]] = field(default_factory=dict)
+    plans: dict[str | None, Plan] = field(default_factory=dict)
 
 
 class Rejected(Exception):

@@ -5,7 +5,6 @@ It follows the GraphQL-over-HTTP specification. Documents are parsed, measured a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import isawaitable
 from typing import Any, cast
 
 import orjson
@@ -16,7 +15,6 @@ from graphql import (
     FieldNode,
     OperationDefinitionNode,
     OperationType,
-    execute,
 )
 from starlette.datastructures import Headers, QueryParams
 from starlette.routing import Route
@@ -40,7 +38,7 @@ from schema.errors import (
     codes_in,
     known,
 )
-from schema.execution import executor_for
+from schema.execution import Plan, Planner
 from schema.rates import Rates
 from schema.request import (
     JSON,
@@ -78,12 +76,10 @@ class GraphQLEndpoint:
         execution_s: float = limits.EXECUTION_S,
         rates: Rates | None = None,
     ) -> None:
-        # strawberry has no public name for the schema it builds; its converter registers resolvers on exactly this one.
-        self._schema = schema._schema
-        self._executor = executor_for(self._schema)
+        self._planner = Planner(schema, hide_suggestions=not development)
         self._deps = deps
         self._sign_in = sign_in
-        self._documents = Documents(self._schema, introspection=development)
+        self._documents = Documents(self._planner.schema, introspection=development)
         self._graphiql = get_graphql_ide_html("graphiql").encode() if development else None
         self._execution_s = execution_s
         self._rates = rates or Rates()
@@ -176,19 +172,14 @@ class GraphQLEndpoint:
         return 200, {"errors": errors, "data": result.data} if errors else {"data": result.data}
 
     async def _execute(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> ExecutionResult:
+        name = request.operation_name
+        plan = prepared.plans.get(name)
+        if plan is None:
+            operation = self._documents.operation(prepared, name)
+            plan = prepared.plans[name] = Plan(self._planner, prepared.document, operation)
         try:
             async with asyncio.timeout(self._execution_s):
-                result = execute(
-                    self._schema,
-                    prepared.document,
-                    context_value=context,
-                    variable_values=request.variables,
-                    operation_name=request.operation_name,
-                    max_coercion_errors=limits.ERRORS,
-                    executor_class=self._executor,
-                    hide_suggestions=self._graphiql is None,
-                )
-                return await result if isawaitable(result) else result
+                return await plan.answer(request.variables, context)
         except TimeoutError:
             log.warning("execution took too long", request_id=context.request_id)
             raise TryAgain(

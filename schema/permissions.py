@@ -49,7 +49,7 @@ def require_right(info: Info, right: Right) -> TokenClaims:
     return operator
 
 
-class _Guard(FieldExtension):
+class Guard(FieldExtension):
     """Asks before the field's resolver runs."""
 
     note: str
@@ -79,7 +79,7 @@ class _Guard(FieldExtension):
         return await next_(source, info, **kwargs)
 
 
-class Needs(_Guard):
+class Needs(Guard):
     """Only for operators with this right: ``@strawberry.mutation(extensions=[Needs(Right.CATALOGUE_WRITE)], ...)``."""
 
     def __init__(self, right: Right) -> None:
@@ -90,7 +90,7 @@ class Needs(_Guard):
         require_right(info, self.right)
 
 
-class ForOperators(_Guard):
+class ForOperators(Guard):
     """For every signed-in operator, whatever their rights."""
 
     note = "Needs a signed-in operator."
@@ -99,7 +99,7 @@ class ForOperators(_Guard):
         require_operator(info)
 
 
-class ForMembers(_Guard):
+class ForMembers(Guard):
     """Only for a signed-in member."""
 
     note = "Needs a signed-in member."
@@ -108,7 +108,7 @@ class ForMembers(_Guard):
         require_member(info)
 
 
-class ForEveryone(_Guard):
+class ForEveryone(Guard):
     """Open on purpose: signing in, and what says nothing about the shop's business."""
 
     note = "Open to everyone."

@@ -69,11 +69,17 @@ UNLIMITED = Rates(member=None, operator=None, visitor=None, paces={})
 """A test that asks for everything at once is not what rate limits are for."""
 
 
-def doors_app(deps: Deps, *, development: bool = True, rates: Rates = UNLIMITED) -> Starlette:
+def doors_app(
+    deps: Deps,
+    *,
+    development: bool = True,
+    rates: Rates = UNLIMITED,
+    endpoint: type[GraphQLEndpoint] = GraphQLEndpoint,
+) -> Starlette:
     """Both endpoints as the server mounts them, but for the rate limits."""
     shop_schema, operator_schema = _schemas()
-    members = GraphQLEndpoint(shop_schema, deps, shop.sign_in, development=development, rates=rates)
-    operators = GraphQLEndpoint(operator_schema, deps, operator.sign_in, development=development, rates=rates)
+    members = endpoint(shop_schema, deps, shop.sign_in, development=development, rates=rates)
+    operators = endpoint(operator_schema, deps, operator.sign_in, development=development, rates=rates)
     return Starlette(routes=[*graphql_routes("/graphql", members), *graphql_routes("/admin/graphql", operators)])
 
 

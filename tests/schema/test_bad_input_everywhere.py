@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import cast
 
+import httpx
 import pytest
 import pytest_asyncio
 from graphql import (
@@ -31,8 +32,9 @@ from resolvers.deps import Deps
 from resolvers.exception_case import open_case
 from resolvers.verify import verify
 from tests.conftest import make_database
-from tests.doors import Bearer, Door, make_member
+from tests.doors import Bearer, Door, doors_app, make_member
 from tests.schema.asking import document, fields_of, read_schema
+from tests.schema.both_ways import BothWays
 from tests.shelves import PICTURE, make_product, sku_of
 
 Tokens = Callable[..., Awaitable[Bearer]]
@@ -107,6 +109,14 @@ class Known:
 async def store_url(postgres_url: str, migrated_template: str, worker_id: str) -> str:
     """A store of its own: what is published here are rules that nobody else wants."""
     return await make_database(postgres_url, f"youli_bad_input_{worker_id}", template=migrated_template)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def doors(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
+    """Doors that answer every query in both ways, and with a server error if the answers differ."""
+    app = doors_app(deps, endpoint=BothWays)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://store.test") as client:
+        yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")

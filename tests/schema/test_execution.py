@@ -1,109 +1,142 @@
-"""The short way to plain attributes gives the same answers as the long way, errors included."""
+"""A plan answers like graphql-core, to the byte: every document is answered both ways."""
 
-import asyncio
-import enum
-from dataclasses import field
-from datetime import UTC, date, datetime
+import ast
+import os
+from itertools import product
+from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 import strawberry
-from graphql import execute, parse
+from graphql import parse, validate
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
+from schema import limits
 from schema.assembly import build
-from schema.enums import describe
-from schema.execution import executor_for, plain_fields
-from schema.permissions import ForMembers
-from schema.scalars import Fen
+from schema.execution import VARIANTS
+from tests.schema.both_ways import answers, context_of, plan_of, planner_of
+from tests.schema.documents_at_random import documents
+from tests.schema.tangle import tangle_schema
 
-ONE = UUID("01930000-0000-7000-8000-000000000001")
+SCHEMA = tangle_schema()
+EXAMPLES = int(os.environ.get("YOULI_TEST_PLAN_EXAMPLES", "120"))
+"""How many documents are written at random; a thousand take about a minute."""
 
-
-class Colour(enum.StrEnum):
-    RED = "red"
-    BLUE = "blue"
-
-
-describe(Colour, "A colour.", {Colour.RED: "Red.", Colour.BLUE: "Blue."})
-
-
-@strawberry.type
-class Plain:
-    text: str
-    id: UUID = ONE
-    number: int = 1
-    money: Fen = Fen(5)
-    at: datetime = datetime(2026, 11, 11, tzinfo=UTC)
-    day: date = date(2026, 11, 11)
-    colour: Colour = Colour.BLUE
-    yes: bool = False
-    share: float = 0.5
-    maybe: str | None = None
-    some: list[str] = field(default_factory=list)
-    guarded: str = strawberry.field(default="secret", extensions=[ForMembers()])
-
-    @strawberry.field
-    def own(self) -> str:
-        return "resolved"
-
-
-def answers(**values: Any) -> tuple[Any, Any]:
-    """The same question the long way and the short way."""
-
-    @strawberry.type
-    class Query:
-        @strawberry.field
-        def plain(self) -> list[Plain | None]:
-            return [Plain(**{"text": "a", **values})] * 2
-
-    schema = build([Query], [], query_description="", mutation_description="")
-    fields = "text id number money at day colour yes share maybe some own __typename alias: text"
-    document = parse(f"{{plain{{{fields}}}}}")
-
-    async def both() -> tuple[Any, Any]:
-        results = []
-        for executor in (schema.execution_context_class, executor_for(schema._schema)):
-            result: Any = execute(schema._schema, document, executor_class=executor)
-            results.append((await result if asyncio.iscoroutine(result) else result).formatted)
-        return results[0], results[1]
-
-    return asyncio.run(both())
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"maybe": "some"},
-        {"text": None},
-        {"text": 1},
-        {"text": object()},
-        {"number": 2**31},
-        {"money": Fen(2**53)},
-        {"money": 1.5},
-        {"at": datetime(2026, 11, 11)},  # noqa: DTZ001
-        {"id": "x"},
-        {"colour": "green"},
-        {"colour": Colour.RED},
-        {"yes": None},
-        {"share": float("nan")},
-        {"some": ["a", None]},
-        {"text": ValueError("an error as a value")},
-    ],
+pytestmark = pytest.mark.filterwarnings(
+    # graphql-core makes coroutines that it never awaits when something beside them fails at once.
+    "ignore:coroutine .* was never awaited:RuntimeWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
 )
-def test_the_short_way_answers_like_the_long_way(values: dict[str, Any]) -> None:
-    long, short = answers(**values)
-    assert short == long
+
+BRANCH = "number text shown money maybe at colour numbers gaps grid colours"
+DOCUMENTS: list[tuple[str, dict[str, Any]]] = [
+    (f"{{root{{{BRANCH} __typename shout}}}}", {}),
+    ("{root{a: text b: text text text}}", {}),
+    ("{root{child{text} child{number child{text}} ...F}} fragment F on Branch{child{child{money}}}", {}),
+    ("{root{...F ...F ... on Named{text} ... {number}}} fragment F on Named{shout ... on Branch{money}}", {}),
+    ("{root{named{__typename text ... on Leaf{share} ... on Branch{money}}}}", {}),
+    ("{root{anyOf{... on Named{text} ... on Leaf{share} ... on Branch{money}}}}", {}),
+    ("{root{allOf{__typename ... on Leaf{share}}}}", {}),
+    (f"{{roots(first: 5){{{BRANCH} loaded}} rootLater{{many{{must{{mustLater{{text}}}}}}}}}}", {}),
+    ("{roots{many(first: 4){some{waiting{promised}}}}}", {}),
+    ("{root{guarded opened forSome forFew}}", {}),
+    ("{roots{kept{text shown} later{text mustLater{text}} some{mustLater{shout}}}}", {}),
+    ("{root{echo}}", {}),
+    ("{root{echo(price: null, numbers: null, deep: null)}}", {}),
+    ('{root{echo(numbers: 7, colours: [RED, BLUE], id: "01930000-0000-7000-8000-000000000001", maybe: 3)}}', {}),
+    ('{root{echo(deep: {name: "n", parent: null, many: [{number: 1}], again: {again: {colours: BLUE}}})}}', {}),
+    ("query($n: Int! = 4, $m: Int){root{echo(number: $n, numbers: [$m, 2])}}", {}),
+    ("query($n: Int, $d: Deep){root{echo(number: 1, maybe: $n, deep: $d)}}", {"n": None, "d": None}),
+    ("query($n: Int){root{echo(maybe: $n)}}", {"n": 4}),
+    ("query($d: Deep!){root{echo(deep: $d)}}", {"d": {"colours": "RED", "many": {"number": 1}, "parent": None}}),
+    ("query($d: Deep!){root{echo(deep: $d) child{text}}}", {"d": {"name": None}}),
+    ("query($n: Int! = 3){root{echo(number: $n)}}", {"n": None}),
+    ("query($n: Int = 3){root{echo(number: $n)}}", {"n": None}),
+    ('query($w: String! = "w", $n: Int!){root{echo(deep: {inner: {number: $n, word: $w}})}}', {"n": 1}),
+    ("query($d: Deep!, $x: [Deep!]){root{echoLater(number: 1, deep: $d, deeps: $x)}}", {"d": {"again": {}}, "x": {}}),
+    ("query($d: Deep!){root{echoLater(number: 1, deep: $d)}}", {"d": {"numbr": 1, "price": 1.5, "again": 3}}),
+    ("query($a: Int!, $b: Fen!){root{echo(number: $a, price: $b)}}", {"a": "x"}),
+    ("query($d: Deep!){root{echo(deep: $d)}}", {"d": {"either": {"this": 1, "that": {"number": 1}}}}),
+    ("query($d: Deep!){root{echo(deep: $d)}}", {"d": {"either": {"this": None}}}),
+    ("query($n: Int!){root{echo(deep: {either: {this: $n}})}}", {"n": 1}),
+    ("query($s: Boolean!){root{text @skip(if: $s) number @include(if: $s)}}", {"s": True}),
+    ("query($s: Boolean!){root{text @skip(if: $s) number @include(if: $s)}}", {"s": False}),
+    ("query($s: Boolean = true){root{text @skip(if: $s)}}", {"s": None}),
+    ("query($s: Boolean = true){root{child{text @skip(if: $s)}}}", {"s": None}),
+    (
+        "query($s: Boolean!){... @include(if: $s){root{text}} roots{...F @skip(if: $s)}} fragment F on Named{text}",
+        {"s": True},
+    ),
+    ('{__schema{queryType{name}} __type(name: "Leaf"){fields{name}} root{text}}', {}),
+    (
+        "mutation{act(deep: {}){... on Branch{text} ... on Refusal{code message} ... on TangleFull{left}} __typename}",
+        {},
+    ),
+    ("mutation{a: actAtOnce{... on Branch{text}} b: actAtOnce(number: 2){... on Refusal{code message}}}", {}),
+    (
+        "mutation($d: Deep!){a: act(deep: $d){__typename} b: act(deep: $d, number: 2){__typename}}",
+        {"d": {"name": None}},
+    ),
+    ("mutation{actAlone{text} act(deep: {number: 3}){__typename}}", {}),
+]
 
 
-def test_only_attributes_that_nothing_guards_or_resolves_are_plain() -> None:
+@pytest.mark.parametrize(("text", "variables"), DOCUMENTS)
+def test_a_plan_answers_like_graphql_core(text: str, variables: dict[str, Any]) -> None:
+    assert not validate(SCHEMA._schema, parse(text)), "the document is valid"
+    for request in ["calm 0", *(f"{seed} {often}" for seed in range(4) for often in (1, 2, 3))]:
+        theirs, *ours = answers(SCHEMA, text, variables, request)
+        assert ours == [theirs, theirs], request
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data(), st.sampled_from(["query", "query", "query", "mutation"]), st.integers(0, 9_999))
+def test_a_plan_answers_documents_at_random_like_graphql_core(data: st.DataObject, kind: str, request: int) -> None:
+    text, variables = data.draw(documents(SCHEMA._schema, kind))
+    assume(not validate(SCHEMA._schema, parse(text), limits.RULES))
+    theirs, *ours = answers(SCHEMA, text, variables, f"{request % 1_000} {request % 4}")
+    assert ours == [theirs, theirs]
+
+
+async def test_one_plan_answers_whatever_skip_and_include_say() -> None:
+    names = ["a", "b", "c"]
+    declared = ", ".join(f"${name}: Boolean!" for name in names)
+    fields = " ".join(f"{name}: text @include(if: ${name})" for name in names)
+    plan = plan_of(planner_of(SCHEMA), f"query({declared}){{root{{__typename {fields}}}}}")
+    combinations = list(product([True, False], repeat=len(names)))
+    assert len(combinations) > VARIANTS
+    for flags in combinations * 2:
+        answer = await plan.answer(dict(zip(names, flags, strict=True)), context_of("0"))
+        asked = [name for name, wanted in zip(names, flags, strict=True) if wanted]
+        assert answer.data == {"root": {"__typename": "Branch", **dict.fromkeys(asked, "茶")}}
+
+
+async def test_a_mutation_whose_answer_cannot_be_written_ran_once() -> None:
+    ran = []
+
     @strawberry.type
     class Query:
-        @strawberry.field
-        def plain(self) -> Plain:
-            return Plain(text="a")
+        number: int = 1
 
-    schema = build([Query], [], query_description="", mutation_description="")
-    known = {type_.name: set(fields) for type_, fields in plain_fields(schema._schema).items()}
-    assert known == {"Plain": {"text", "id", "number", "money", "at", "day", "colour", "yes", "share", "maybe"}}
+    @strawberry.type
+    class Mutation:
+        @strawberry.mutation
+        async def act(self, number: int) -> list[int]:
+            ran.append(number)
+            return [number, "not a number"]  # type: ignore[list-item]
+
+    schema = build([Query], [Mutation], query_description="", mutation_description="")
+    plan = plan_of(planner_of(schema), "mutation{a: act(number: 1) b: act(number: 2)}")
+    answer = await plan.answer({}, context_of("0"))
+    assert ran == [1]
+    assert answer.data is None
+    assert [error.path for error in answer.errors or ()] == [["a", 1]]
+
+
+def test_resolvers_ask_their_info_for_nothing_but_the_context() -> None:
+    """A plan has nothing else to give them."""
+    for path in sorted((Path(__file__).parents[2] / "schema").glob("**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "info":
+                assert node.attr == "context", f"{path.name}:{node.lineno}"
