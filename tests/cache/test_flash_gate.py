@@ -187,3 +187,17 @@ async def test_a_thousand_tickets_are_loaded_whole_and_forgotten_whole(redis: Cl
         assert (await take(redis, item_id, one)).answer is GateAnswer.KNOWN
     await flash_gate.forget(redis, item_id)
     assert (await take(redis, item_id, tickets[0][0])).answer is GateAnswer.GONE
+
+
+async def test_a_gate_of_another_life_of_its_server_has_missed_something(redis: Client, item_id: UUID) -> None:
+    async def missed() -> bool:
+        seen = await flash_gate.look(redis, item_id, old_before=NOON)
+        assert seen is not None
+        return seen.missed
+
+    assert not await missed()
+    # As it is after a restart from the server's file, or at a replica that has taken its place.
+    await redis.execute_command("HSET", f"flash:{{sale:{item_id}}}:gate", "life", "0" * 40)
+    assert await missed()
+    assert await flash_gate.load(redis, item_id, content(epoch=2), now=NOON)
+    assert not await missed()
