@@ -6,7 +6,9 @@ The rows written are copies of those of a purchase that was made, with ids, memb
 import re
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from bench.store import MEMBER_ID
@@ -32,31 +34,34 @@ OWN = {
     },
     "idempotency_record": {"id": NEW_ID.format("key"), "subject_id": MEMBER, "key": "'bench-' || :a || '-' || n"},
 }
+TOGETHER = (("shop_order", "order_line", "order_event"), ("flash_ticket", "idempotency_record"))
+"""What is written by one statement."""
+
 PATTERNS = {
     "shop_order": "id = '{order_id}'",
     "order_line": "order_id = '{order_id}'",
     "order_event": "order_id = '{order_id}'",
     "flash_ticket": "order_id = '{order_id}'",
-    "idempotency_record": "result->>'order_id' = '{order_id}'",
+    "idempotency_record": "subject_id = '{member_id}' AND result->>'order_id' = '{order_id}'",
 }
 READS = (
     "SELECT id FROM member WHERE id = ANY({members}) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
     "SELECT fingerprint FROM idempotency_record WHERE subject_id = ANY({members}) AND key = 'bench-' || :a",
     "SELECT item.*, sku.price_fen FROM flash_item item JOIN flash_sale sale ON sale.id = item.sale_id "
     "JOIN sku ON sku.id = item.sku_id JOIN product ON product.id = sku.product_id WHERE item.id = '{item_id}'",
-    "SELECT DISTINCT ON (kind) kind, definition FROM programme_version WHERE kind = 'tier' "
-    "ORDER BY kind, effective_at DESC",
-    "SELECT DISTINCT ON (kind) kind, definition FROM programme_version WHERE kind = 'points' "
-    "ORDER BY kind, effective_at DESC",
-    "SELECT growth_value, tier_code FROM membership WHERE member_id = ANY({members})",
-    "SELECT id, birthday FROM member WHERE id = ANY({members})",
+    "SELECT DISTINCT ON (kind) kind, id, version, definition::text FROM programme_version "
+    "WHERE kind IN ('tier', 'points') ORDER BY kind, effective_at DESC, version DESC",
+    "SELECT membership.member_id, growth_value, tier_code, member.birthday, (SELECT jsonb_agg(overlay.tier_code) "
+    "FROM tier_overlay overlay WHERE overlay.member_id = membership.member_id AND overlay.closed_at IS NULL) "
+    "FROM membership JOIN member ON member.id = membership.member_id WHERE membership.member_id = ANY({members})",
 )
 
 
 async def script_of(item_id: UUID, *, together: int, members: tuple[int, int]) -> str:
     """What pgbench is to do: one transaction of so many orders of this item, by members of these numbers."""
-    made = await rows("SELECT order_id FROM flash_ticket WHERE item_id = $1 ORDER BY id DESC LIMIT 1", [item_id])
-    order_id = made[0]["order_id"]
+    made = await rows(
+        "SELECT order_id, member_id FROM flash_ticket WHERE item_id = $1 ORDER BY id DESC LIMIT 1", [item_id]
+    )
     first, last = members
     item = f"'{item_id}'::uuid"
     several = f"ARRAY(SELECT {MEMBER} FROM generate_series(0, {together - 1}) n)"
@@ -67,21 +72,27 @@ async def script_of(item_id: UUID, *, together: int, members: tuple[int, int]) -
         *(f"{read.format(members=several, item_id=item_id)};" for read in READS),
         f"{_bound(HAD, item, several)};",
     ]
-    for table, own in OWN.items():
-        columns = await rows(
-            "SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND is_generated = 'NEVER' "
-            "ORDER BY ordinal_position",
-            [table],
-        )
-        names = [row["column_name"] for row in columns]
-        values = ", ".join(own.get(name, f'pattern."{name}"') for name in names)
-        pattern = PATTERNS[table].format(order_id=order_id)
-        lines.append(
-            f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM (SELECT * FROM {table} WHERE {pattern} "
-            f"LIMIT 1) pattern, generate_series(0, {together - 1}) n;"
-        )
+    for tables in TOGETHER:
+        *before, main = [await _insert(table, made[0], together) for table in tables]
+        parts = ", ".join(f"part_{number} AS ({one})" for number, one in enumerate(before))
+        lines.append(f"WITH {parts} {main};")
     lines += [f"{_bound(TAKE, item, str(together))};", "COMMIT;"]
     return "\n".join(" ".join(line.split()) for line in lines) + "\n"
+
+
+async def _insert(table: str, made: Mapping[str, Any], together: int) -> str:
+    columns = await rows(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND is_generated = 'NEVER' "
+        "ORDER BY ordinal_position",
+        [table],
+    )
+    names = [row["column_name"] for row in columns]
+    values = ", ".join(OWN[table].get(name, f'pattern."{name}"') for name in names)
+    pattern = PATTERNS[table].format(**made)
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM (SELECT * FROM {table} WHERE {pattern} "
+        f"LIMIT 1) pattern, generate_series(0, {together - 1}) n"
+    )
 
 
 def _bound(sql: str, first: str, second: str) -> str:
