@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,9 @@ def test_without_any_engine_the_three_choices_are_named(data_dir: Path, tmp_path
         assert choice in shown.stderr
 
 
-def test_redis_away_at_the_start_degrades_and_does_not_stop_the_store(data_dir: Path) -> None:
-    env = environment(data_dir, free_port(), REDIS_URL="redis://127.0.0.1:9/0")
-    with running(("run",), env, data_dir.parent / "log") as program:
+def test_redis_away_at_the_start_degrades_and_does_not_stop_the_store(used_data_dir: Path) -> None:
+    env = environment(used_data_dir, free_port(), REDIS_URL="redis://127.0.0.1:9/0")
+    with running(("run",), env, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
         answer = program.get("/readyz").json()
         assert answer["status"] == "degraded"
@@ -49,8 +50,9 @@ def test_redis_away_at_the_start_degrades_and_does_not_stop_the_store(data_dir: 
         assert program.query("/graphql", "{ serverInfo { businessDay } }").status_code == 200
 
 
-def test_engines_that_go_away_in_the_middle_are_missed_and_found_again(data_dir: Path) -> None:
+def test_engines_that_go_away_in_the_middle_are_missed_and_found_again(data_dir: Path, kept_data: Path) -> None:
     engines = data_dir.parent / "engines"
+    subprocess.run(["cp", "-a", kept_data, engines], check=True)
     store, cache = postgres.find_or_start(None, engines), valkey.find_or_start(None, engines)
     env = environment(data_dir, free_port(), DATABASE_URL=store.url, REDIS_URL=cache.url)
     try:
@@ -83,15 +85,15 @@ def test_engines_that_go_away_in_the_middle_are_missed_and_found_again(data_dir:
         cache.stop()
 
 
-def test_children_that_are_killed_are_started_again(data_dir: Path) -> None:
-    env = environment(data_dir, free_port())
-    with running(("run",), env, data_dir.parent / "log") as program:
+def test_children_that_are_killed_are_started_again(used_data_dir: Path) -> None:
+    env = environment(used_data_dir, free_port())
+    with running(("run",), env, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
         for name in ("valkey", "postgres", "sandbox"):
-            _kill_and_see_it_again(program, data_dir / "run" / f"{name}.json")
+            _kill_and_see_it_again(program, used_data_dir / "run" / f"{name}.json")
         assert program.signal_and_wait(signal.SIGINT) == 0
         assert program.survivors() == []
-        assert list((data_dir / "run").glob("*.json")) == []
+        assert list((used_data_dir / "run").glob("*.json")) == []
 
 
 def _kill_and_see_it_again(program: Program, pid_file: Path) -> None:

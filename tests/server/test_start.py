@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from models import postgres
 from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
 
 pytestmark = pytest.mark.xdist_group("server")
@@ -35,19 +36,18 @@ def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(data_dir: Path)
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_killed_server_takes_its_processes_along_and_the_next_start_finds_the_data(
-    data_dir: Path, workers: str
+    used_data_dir: Path, workers: str
 ) -> None:
-    env = environment(data_dir, free_port())
-    assert command("migrate", env=env).returncode == 0
-    with running(("serve", "--workers", workers), env, data_dir.parent / "log") as program:
+    env = environment(used_data_dir, free_port())
+    with running(("serve", "--workers", workers), env, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
         assert len(program.children) >= 3
-        asyncio.run(_leave_a_mark(data_dir))
+        asyncio.run(_leave_a_mark(used_data_dir))
         program.signal_and_wait(signal.SIGKILL)
         eventually(lambda: program.living() == [], what="the end of the orphans")
-    with running(("run",), env, data_dir.parent / "log") as program:
+    with running(("run",), env, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
-        assert asyncio.run(_marks(data_dir)) == 1
+        assert asyncio.run(_marks(used_data_dir)) == 1
 
 
 def test_a_second_start_keeps_the_keys(data_dir: Path) -> None:
@@ -60,9 +60,9 @@ def test_a_second_start_keeps_the_keys(data_dir: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
-def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_running(data_dir: Path) -> None:
-    env = environment(data_dir, free_port())
-    with running(("run",), env, data_dir.parent / "log") as program:
+def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_running(used_data_dir: Path) -> None:
+    env = environment(used_data_dir, free_port())
+    with running(("run",), env, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
         shown = command("doctor", env=env)
         assert shown.returncode == 0, shown.stdout + shown.stderr
@@ -71,10 +71,9 @@ def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_runn
         assert set(program.living()) == set(program.children)
 
 
-def test_doctor_shows_settings_without_secrets(data_dir: Path) -> None:
+def test_doctor_shows_settings_without_secrets(used_data_dir: Path) -> None:
     secret = "a-secret-that-must-never-be-shown-0123456789"
-    env = environment(data_dir, free_port(), YOULI_MEMBER_JWT_KEYS=f"k1:{secret}", YOULI_METRICS_TOKEN=secret)
-    assert command("migrate", env=env).returncode == 0
+    env = environment(used_data_dir, free_port(), YOULI_MEMBER_JWT_KEYS=f"k1:{secret}", YOULI_METRICS_TOKEN=secret)
     shown = command("doctor", env=env)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert secret not in shown.stdout + shown.stderr
@@ -102,26 +101,25 @@ def test_serving_is_refused_while_a_migration_is_pending(data_dir: Path) -> None
     assert "Traceback" not in shown.stderr
 
 
-def test_serving_is_refused_when_a_constraint_is_gone(data_dir: Path) -> None:
-    env = environment(data_dir, free_port())
-    with running(("run",), env, data_dir.parent / "log") as program:
-        program.wait_until_ready()
-        gone = asyncio.run(_drop_a_check(data_dir))
+def test_serving_is_refused_when_a_constraint_is_gone(used_data_dir: Path) -> None:
+    env = environment(used_data_dir, free_port())
+    store = postgres.find_or_start(None, used_data_dir)
+    gone = asyncio.run(_drop_a_check(used_data_dir))
+    store.stop()
     shown = command("serve", env=env)
     assert shown.returncode == 1
     assert gone in shown.stderr
     assert "Traceback" not in shown.stderr
 
 
-def test_workers_that_take_long_to_import_are_waited_for(data_dir: Path) -> None:
-    slow = data_dir.parent / "slow"
+def test_workers_that_take_long_to_import_are_waited_for(used_data_dir: Path) -> None:
+    slow = used_data_dir.parent / "slow"
     slow.mkdir()
     (slow / "sitecustomize.py").write_text(
         "import sys, time\nif any('spawn_main' in part for part in sys.orig_argv):\n    time.sleep(7)\n"
     )
-    env = environment(data_dir, free_port())
-    assert command("migrate", env=env).returncode == 0
-    with running(("serve", "--workers", "2"), env | {"PYTHONPATH": str(slow)}, data_dir.parent / "log") as program:
+    env = environment(used_data_dir, free_port())
+    with running(("serve", "--workers", "2"), env | {"PYTHONPATH": str(slow)}, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
         assert program.signal_and_wait(signal.SIGTERM) == 0
         eventually(lambda: program.living() == [], what="the end of every process")

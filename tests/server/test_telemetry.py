@@ -56,10 +56,10 @@ def written() -> Iterator[io.StringIO]:
     """What is logged, instead of standard error."""
     stream = io.StringIO()
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, before = root.handlers[:], root.level, structlog.get_config()
     telemetry.configure_logs(level="info", as_json=True, stream=stream)
     yield stream
-    structlog.reset_defaults()
+    structlog.configure(**before)
     root.handlers[:] = handlers
     root.setLevel(level)
 
