@@ -41,8 +41,8 @@ OFFERS = 50
 """So many offers in one transaction."""
 
 _ITEM = """
-SELECT item.member_limit, item.left_count, item.waiting_count, item.closed_at, sale.state, sale.opens_at,
-    sale.closes_at, sale.claim_minutes
+SELECT item.member_limit, item.carved_count, item.left_count, item.waiting_count, item.closed_at, sale.state,
+    sale.opens_at, sale.closes_at, sale.claim_minutes
 FROM flash_item item JOIN flash_sale sale ON sale.id = item.sale_id WHERE item.id = $1
 """
 
@@ -126,6 +126,8 @@ async def _join(deps: Deps, member_id: UUID, item_id: UUID, quantity: int, key: 
                 raise FlashNotOffered
             if open_count(left=item["left_count"], waiting=item["waiting_count"]) >= quantity:
                 raise FlashNotSoldOut
+            if item["waiting_count"] + quantity <= item["carved_count"] * rule.QUEUE_TIMES_STOCK:
+                raise Conflict("the last piece was sold meanwhile")
             raise FlashSoldOut
         return wait
 

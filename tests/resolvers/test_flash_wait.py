@@ -1,5 +1,7 @@
 """The queue of a sold-out item: in order, for a time, and never more than there is."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,6 +22,7 @@ from loyalty.flash_sale import (
     WaitState,
 )
 from loyalty.order import OrderState
+from models.engine import rows
 from models.flash_sale import FlashWait
 from models.ids import new_secret
 from models.keyset import Page
@@ -156,6 +159,32 @@ async def test_without_a_gate_nobody_passes_the_queue_either(deps: Deps) -> None
         await buy(deps, full.sale, (await make_member(deps)).id)
     await tell_everybody(deps, full.sale)
     assert await state(first) is WaitState.OFFERED
+
+
+async def test_who_queues_while_the_last_piece_is_sold_is_in_the_queue(
+    deps: Deps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = await sold_out(deps, 2)
+    await give_back(deps, full.orders[0], full.sale)
+    was_asked, is_sold = asyncio.Event(), asyncio.Event()
+
+    async def buys() -> None:
+        await was_asked.wait()
+        await buy(deps, full.sale, (await make_member(deps)).id)
+        is_sold.set()
+
+    async def asks(sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        found = await rows(sql, values)
+        if sql == flash_wait._QUEUE and not found:
+            was_asked.set()
+            await asyncio.wait_for(is_sold.wait(), 20)
+        return found
+
+    monkeypatch.setattr(flash_wait, "rows", asks)
+    buying = asyncio.create_task(buys())
+    assert await state(await queue(deps, full.sale)) is WaitState.WAITING
+    await buying
+    assert await broken() == set()
 
 
 async def test_leaving_lets_the_next_one_have_it(deps: Deps) -> None:
