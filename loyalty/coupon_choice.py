@@ -161,11 +161,14 @@ class _Search:
                 self.steps += 1
                 gain = most_off(coupon.terms, self.lines, self.covered[at], left)
                 if gain:
-                    joining.append(_Joining(at, coupon, gain))
+                    joining.append(Joining(at, coupon, gain))
         skipped: set[tuple[UUID, int]] = set()
         for index, (at, coupon, gain) in enumerate(joining):
             # Later ones can only take less than now, because there is less left for them.
-            if taken + _most(joining[index:], MAX_COUPONS_PER_ORDER - len(chosen), sum(left)) < -self.best_rank[0]:
+            if (
+                taken + most_together(joining[index:], MAX_COUPONS_PER_ORDER - len(chosen), sum(left))
+                < -self.best_rank[0]
+            ):
                 return
             same = (coupon.template_id, coupon.version)
             if same in skipped:
@@ -179,7 +182,7 @@ class _Search:
             self.walk(at + 1, wider, [a - b for a, b in zip(left, shares, strict=True)], taken + gain)
 
 
-class _Joining(NamedTuple):
+class Joining(NamedTuple):
     """A coupon that may join, and what it would take off now."""
 
     at: int
@@ -187,7 +190,7 @@ class _Joining(NamedTuple):
     gain: int
 
 
-def _most(joining: Sequence[_Joining], places: int, left: int) -> int:
+def most_together(joining: Sequence[Joining], places: int, left: int) -> int:
     """No combination of these takes more. Of a group whose coupons do not go together only one counts."""
     alone: dict[str, int] = {}
     gains: list[int] = []

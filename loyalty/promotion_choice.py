@@ -362,11 +362,6 @@ def _cheapest(some: _Pieces) -> tuple[int, int]:
     return (some.price_fen, some.line)
 
 
-def beside_coupons(promotions: Sequence[OfferedPromotion]) -> tuple[OfferedPromotion, ...]:
-    """The promotions that leave their goods to coupons."""
-    return tuple(one for one in promotions if one.goes_with(Partner.COUPONS))
-
-
 def used(promoted: Promoted) -> dict[UUID, AppliedPromotion]:
     """The promotions that were used, by their ids."""
     return {one.promotion.id: one for one in promoted.applied}

@@ -9,14 +9,15 @@ from uuid import UUID
 
 from loyalty import order as rule
 from loyalty.coupon import CouponChoiceUnclear, CouponNotUsable
-from loyalty.coupon_choice import Plan, best_plan
-from loyalty.coupon_use import AppliedCoupon, CouponLine, HeldCoupon, admit_coupons, unusable
+from loyalty.coupon_choice import MAX_STEPS, Plan, best_plan
+from loyalty.coupon_use import CouponLine, HeldCoupon, admit_coupons, unusable
 from loyalty.order import OrderLine, SkuTerms
 from loyalty.points_lot import available
 from loyalty.pricing import Quote, coupon_lines, price
 from loyalty.promotion import OfferedPromotion
-from loyalty.promotion_choice import Promoted, beside_coupons, promote
+from loyalty.promotion_choice import Promoted, promote
 from loyalty.promotion_hint import Hint, hints
+from loyalty.promotion_ways import MAX_WAYS, Ways, most_of_coupons
 from loyalty.shipping import ShippingQuote
 from loyalty.unit_price import PriceLine, TierTerms
 from models import points_ledger as ledger
@@ -62,6 +63,11 @@ class Priced:
     promoted: Promoted
     shipping: ShippingQuote | None = None
     plan: Plan | None = None
+
+    @property
+    def before_points_fen(self) -> int:
+        """What it costs before points, which are the same in every way to price it."""
+        return self.quote.payable_fen + self.quote.points_fen
 
 
 Ship = Callable[[Promoted], Awaitable[ShippingQuote]]
@@ -131,8 +137,7 @@ async def price_basket(
 ) -> Priced:
     """Price a basket in every way that promotions and coupons leave, and take the cheapest.
 
-    An order with coupons is priced with all promotions, and with those alone that go with coupons. Without ``ship``
-    nothing is shipped.
+    An order with coupons leaves promotions out, if it costs less by that. Without ``ship`` nothing is shipped.
 
     Raises:
         CouponChoiceUnclear, CouponNotFound, TooManyCoupons, CouponNotUsable, CouponsNotCombinable: the coupons.
@@ -142,57 +147,106 @@ async def price_basket(
         raise CouponChoiceUnclear
     chosen = await coupon_hold.chosen(basket.member_id, wish.ids) if wish.ids else []
     held = await coupon_hold.held(basket.member_id, now) if wish.best else []
-    points_there = available(await ledger.open_lots(basket.member_id), now)
-    best: Priced | None = None
-    refused: CouponNotUsable | None = None
-    for promoted in _ways(basket, with_coupons=wish != NO_COUPONS):
-        shipping = await ship(promoted) if ship else None
-        shipping_fen = shipping.fee_fen if shipping else 0
-        plan: Plan | None = None
-        applied: tuple[AppliedCoupon, ...] = ()
-        for_coupons = coupon_lines(basket.prices, promoted)
-        if wish.best:
-            plan = await _weigh(held, for_coupons, now, shipping_fen)
-            applied = plan.applied
-        elif chosen:
-            try:
-                applied = admit_coupons(chosen, for_coupons, now=now, shipping_fen=shipping_fen)
-            except CouponNotUsable as refusal:
-                refused = refusal
-                continue
-        quote = price(
+    pricing = _Pricing(
+        basket=basket,
+        chosen=chosen,
+        held=held if wish.best else None,
+        points_wanted=points_wanted,
+        points_there=available(await ledger.open_lots(basket.member_id), now),
+        ship=ship,
+        now=now,
+    )
+    if basket.is_kept or wish == NO_COUPONS:
+        return await pricing.price(promote(basket.prices, tier=basket.tier, promotions=basket.promotions))
+    return await pricing.price_cheapest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pricing:
+    """What prices a basket once it is said which promotions are used. ``held`` None: no best coupons are asked for."""
+
+    basket: Basket
+    chosen: Sequence[HeldCoupon]
+    held: Sequence[HeldCoupon] | None
+    points_wanted: int
+    points_there: int
+    ship: Ship | None
+    now: datetime
+
+    async def price_cheapest(self) -> Priced:
+        """The way to use promotions by which an order with coupons costs least; the first of those that cost the same.
+
+        Coupons that cannot be used beside the promotions may drive them out if the order costs less with them than
+        without. Raises: what ``price`` raises.
+        """
+        coupons = [*(self.held or ()), *self.chosen]
+        basket = self.basket
+        ways = Ways(
             basket.prices,
             tier=basket.tier,
+            promotions=basket.promotions,
+            most_off_fen=most_of_coupons(coupons, basket.prices),
+        )
+        best: Priced | None = None
+        refused: CouponNotUsable | None = None
+        without_fen: int | None = None
+        for promoted in ways.first():
+            try:
+                found = await self.price(promoted)
+            except CouponNotUsable as refusal:
+                refused = refusal
+                if without_fen is None:
+                    without_fen = promoted.payable_fen + await self._fee_fen(promoted)
+            else:
+                best = found if best is None or found.quote.payable_fen < best.quote.payable_fen else best
+        least_fen = without_fen if best is None else best.before_points_fen
+        assert least_fen is not None, "a way has a price or is refused"
+        while (way := await asyncio.to_thread(ways.another, least_fen)) is not None:
+            try:
+                found = await self.price(way, max_steps=MAX_STEPS // MAX_WAYS)
+            except CouponNotUsable:
+                continue
+            if found.before_points_fen < least_fen:
+                best, least_fen = found, found.before_points_fen
+        if best is None:
+            assert refused is not None, "only a refusal leaves no price"
+            raise refused
+        return best
+
+    async def price(self, promoted: Promoted, *, max_steps: int = MAX_STEPS) -> Priced:
+        """What the basket costs with these promotions and the coupons. Raises: as ``price_basket``."""
+        shipping = await self.ship(promoted) if self.ship else None
+        shipping_fen = shipping.fee_fen if shipping else 0
+        for_coupons = coupon_lines(self.basket.prices, promoted)
+        plan: Plan | None = None
+        if self.held is not None:
+            plan = await _weigh(self.held, for_coupons, self.now, shipping_fen, max_steps)
+        applied = (
+            admit_coupons(self.chosen, for_coupons, now=self.now, shipping_fen=shipping_fen)
+            if plan is None
+            else plan.applied
+        )
+        quote = price(
+            self.basket.prices,
+            tier=self.basket.tier,
             promoted=promoted,
             coupons=applied,
-            programme=basket.under.programme.rules,
-            points=points_wanted,
-            available_points=points_there,
+            programme=self.basket.under.programme.rules,
+            points=self.points_wanted,
+            available_points=self.points_there,
             shipping=shipping,
         )
-        if best is None or quote.payable_fen < best.quote.payable_fen:
-            best = Priced(quote=quote, promoted=promoted, shipping=shipping, plan=plan)
-    if best is None:
-        assert refused is not None, "an order without coupons has a price"
-        raise refused
-    return best
+        return Priced(quote=quote, promoted=promoted, shipping=shipping, plan=plan)
+
+    async def _fee_fen(self, promoted: Promoted) -> int:
+        return (await self.ship(promoted)).fee_fen if self.ship else 0
 
 
-def _ways(basket: Basket, *, with_coupons: bool) -> list[Promoted]:
-    """What promotions make of the basket: all of them, and for an order with coupons those alone that go with these.
-
-    A kept quote has chosen between the two, and its order is priced in the same way.
-    """
-    ways = [promote(basket.prices, tier=basket.tier, promotions=basket.promotions)]
-    if with_coupons and not basket.is_kept and not all(line.takes_coupons for line in ways[0].lines):
-        others = beside_coupons(basket.promotions)
-        ways.append(promote(basket.prices, tier=basket.tier, promotions=others))
-    return ways
-
-
-async def _weigh(held: Sequence[HeldCoupon], lines: Sequence[CouponLine], now: datetime, shipping_fen: int) -> Plan:
+async def _weigh(
+    held: Sequence[HeldCoupon], lines: Sequence[CouponLine], now: datetime, shipping_fen: int, max_steps: int
+) -> Plan:
     # In a thread, because a full wallet is a second's arithmetic for which nobody else is to wait.
-    return await asyncio.to_thread(best_plan, held, lines, now=now, shipping_fen=shipping_fen)
+    return await asyncio.to_thread(best_plan, held, lines, now=now, shipping_fen=shipping_fen, max_steps=max_steps)
 
 
 async def weigh_basket(basket: Basket, now: datetime, *, ship: Ship | None = None) -> Plan:

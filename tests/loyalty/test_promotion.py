@@ -13,7 +13,7 @@ from loyalty.points import PointsProgramme
 from loyalty.pricing import coupon_lines, price
 from loyalty.programme import ProgrammeInvalid
 from loyalty.promotion import OfferedPromotion, Partner, PromotionKind, PromotionTerms
-from loyalty.promotion_choice import Promoted, beside_coupons, promote
+from loyalty.promotion_choice import Promoted, promote
 from loyalty.promotion_hint import HintKind, hints
 from loyalty.shipping import ShippingPart, ShippingQuote
 from loyalty.unit_price import PriceLine, TierTerms
@@ -235,7 +235,6 @@ def test_goods_of_a_promotion_without_coupons_leave_nothing_to_them() -> None:
     promoted = promote(lines, promotions=[one])
     assert [line.payable_fen for line in coupon_lines(lines, promoted)] == [0, 5_000]
     assert [line.payable_fen for line in promoted.lines] == [9_000, 5_000]
-    assert beside_coupons([one, offered(LADDER, at=2)]) == (offered(LADDER, at=2),)
 
 
 def test_an_order_goes_through_every_step_as_the_page_says() -> None:

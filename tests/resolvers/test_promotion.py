@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from jobs.sweeps import SWEEPS
+from loyalty.coupon import CouponNotUsable
 from loyalty.idempotency import KeyReused
 from loyalty.order import AmountChanged, CloseReason, OrderLine, OrderState, OutOfStock
 from loyalty.order_quote import QuoteDiffers, QuoteNotFound
@@ -174,6 +175,24 @@ async def test_an_order_with_coupons_is_priced_in_both_ways(deps: Deps) -> None:
     assert best.payable_fen == 7_000
 
 
+async def test_a_promotion_that_would_cost_the_member_a_coupon_is_left_out(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=10_000)
+    tenth = await run_promotion(deps, sku_id)
+    large, small = [
+        await claimed(deps, member.id, amount_fen=fen, threshold_fen=9_500, group="one") for fen in (2_000, 500)
+    ]
+    best, named = CouponWish(best=True), CouponWish(ids=(large.id,))
+    for wish in (best, named):
+        found = await preview(deps, member.id, sku_id, coupons=wish)
+        assert (found.promotions, found.coupon_fen, found.payable_fen) == ((), 2_000, 8_000)
+    with pytest.raises(CouponNotUsable) as refused:
+        await preview(deps, member.id, sku_id, coupons=CouponWish(ids=(small.id,)))
+    assert (refused.value.data["reason"], refused.value.data["missing"]) == ("below_threshold", 500)
+    kept = await keep(deps, member.id, sku_id, coupons=best)
+    one = await place(deps, member.id, sku_id, coupons=best, quote_id=kept.id, expected_fen=8_000)
+    assert (one.payable_fen, await used(tenth)) == (8_000, (0, 0))
+
+
 async def test_hints_name_what_is_missing(deps: Deps) -> None:
     member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=4_000)
     await run_promotion(deps, sku_id, **STEP)
@@ -300,9 +319,9 @@ async def test_a_kept_price_is_not_chosen_anew_among_coupons(deps: Deps) -> None
     await claimed(deps, member.id, amount_fen=1_500, threshold_fen=9_800)
     best = CouponWish(best=True)
     kept = await keep(deps, member.id, sku_id, coupons=best)
-    assert kept.payable_fen == 9_000
-    one = await place(deps, member.id, sku_id, coupons=best, quote_id=kept.id, expected_fen=9_000)
-    assert one.payable_fen == 9_000
+    assert kept.payable_fen == 8_500
+    one = await place(deps, member.id, sku_id, coupons=best, quote_id=kept.id, expected_fen=8_500)
+    assert one.payable_fen == 8_500
 
 
 async def test_quotas_are_told_when_a_kept_price_is_over(deps: Deps, clock: SetClock) -> None:
