@@ -33,7 +33,8 @@ class KeyInvalid(Refusal):
 
 def admit_key(key: str) -> None:
     """Whether ``key`` may be used: 8..64 characters from ``!`` to ``~``. Raises: KeyInvalid."""
-    if not MIN_KEY_LENGTH <= len(key) <= MAX_KEY_LENGTH or not all("!" <= character <= "~" for character in key):
+    is_visible = key.isascii() and key.isprintable() and " " not in key
+    if not MIN_KEY_LENGTH <= len(key) <= MAX_KEY_LENGTH or not is_visible:
         raise KeyInvalid(least=MIN_KEY_LENGTH, most=MAX_KEY_LENGTH)
 
 

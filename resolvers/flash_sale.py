@@ -132,6 +132,7 @@ async def purchase(
     admit_key(idempotency_key)
     rule.admit_quantity(quantity)
     asked = Asked(request=f"{member_id}:{idempotency_key}", member_id=member_id, quantity=quantity)
+    entry = Entry.KNOWN if wait_id else await gate.enter(deps, item_id, asked, deps.clock.now())
     wish = Wish(
         member_id=member_id,
         item_id=item_id,
@@ -140,7 +141,7 @@ async def purchase(
         wait_id=wait_id,
         asked=asked,
         call=_call(member_id, idempotency_key, item_id, quantity, expected_fen, wait_id),
-        entry=Entry.KNOWN if wait_id else await gate.enter(deps, item_id, asked, deps.clock.now()),
+        entry=entry,
     )
 
     async def write(wishes: Sequence[Wish]) -> Sequence[_Placed | Exception]:
