@@ -1,6 +1,6 @@
 """Categories, on the shop's shelves and behind them."""
 
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -10,6 +10,7 @@ from models.catalogue import Category as CategoryRow
 from resolvers import catalogue
 from resolvers import category as verbs
 from resolvers.category import CategoryChanges
+from schema.arguments import sent
 from schema.catalogue import CatalogueInvalidRefusal, Key, writer
 from schema.context import Info
 from schema.permissions import ForEveryone, Needs
@@ -176,20 +177,11 @@ class OperatorMutation:
         idempotency_key: Key,
     ) -> CategoryUpdateResult:
         """One call."""
-        changes: CategoryChanges = {}
-        if input.name:
-            changes["name"] = input.name.value
-        if input.parent_id:
-            changes["parent_id"] = input.parent_id.value
-        if input.position:
-            changes["position"] = input.position.value
-        if input.hidden:
-            changes["hidden"] = input.hidden.value
         row = await verbs.update(
             info.context.deps,
             operator_id=writer(info),
             category_id=input.id,
-            changes=changes,
+            changes=cast("CategoryChanges", sent(input, "name", "parent_id", "position", "hidden")),
             idempotency_key=idempotency_key,
         )
         return CategoryUpdated(category=OperatorCategory.from_row(row))

@@ -1,7 +1,7 @@
 """Coupons 优惠券 as operators keep them: templates with their terms and quotas, codes, grants, and members' coupons."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -15,6 +15,7 @@ from models.coupon import CouponTemplateVersion as CouponTemplateVersionRow
 from resolvers import coupon as member_verbs
 from resolvers import coupon_template as verbs
 from resolvers.coupon_template import NewTemplate, TemplateChanges
+from schema.arguments import sent
 from schema.catalogue import CatalogueInvalidRefusal, Key
 from schema.context import Info
 from schema.coupon_terms import CouponTermsInput, CouponTermsView, TemplateId, coupon_writer, named_as_here
@@ -197,26 +198,10 @@ class CouponTemplateChangeInput:
 
     def to_changes(self) -> TemplateChanges:
         """What the verb takes."""
-        changes: TemplateChanges = {}
-        if self.title:
-            changes["title"] = self.title.value
-        if self.description:
-            changes["description"] = self.description.value
-        if self.claimable:
-            changes["claimable"] = self.claimable.value
-        if self.opens_at:
-            changes["opens_at"] = self.opens_at.value
-        if self.closes_at:
-            changes["closes_at"] = self.closes_at.value
+        changes = cast("TemplateChanges", sent(self, "title", "description", "claimable", "opens_at", "closes_at"))
         if self.terms:
             changes["terms"] = self.terms.value.to_definition()
-        quota: dict[str, int | None] = {}
-        if self.total_limit:
-            quota["total_limit"] = self.total_limit.value
-        if self.daily_limit:
-            quota["daily_limit"] = self.daily_limit.value
-        if self.budget:
-            quota["budget_fen"] = self.budget.value
+        quota = sent(self, "total_limit", "daily_limit", budget="budget_fen")
         if quota:
             changes["quota"] = quota
         return changes

@@ -1,7 +1,7 @@
 """Sessions of flash sales 秒杀场次 as those who run the shop keep them, and their rehearsals."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -14,7 +14,7 @@ from models.flash_sale import FlashSale as FlashSaleRow
 from resolvers import flash_rehearsal, flash_sale
 from resolvers import flash_session as verbs
 from resolvers.flash_session import ItemWish, NewSale, SaleChanges
-from schema.arguments import Key
+from schema.arguments import Key, sent
 from schema.context import Info
 from schema.enums import describe
 from schema.order_refusal import OutOfStockRefusal
@@ -241,15 +241,7 @@ class FlashSaleChangeInput:
 
     def to_changes(self) -> SaleChanges:
         """The changes as the verb takes them."""
-        changes = SaleChanges()
-        if self.title is not None:
-            changes["title"] = self.title.value
-        if self.opens_at is not None:
-            changes["opens_at"] = self.opens_at.value
-        if self.closes_at is not None:
-            changes["closes_at"] = self.closes_at.value
-        if self.claim_minutes is not None:
-            changes["claim_minutes"] = self.claim_minutes.value
+        changes = cast("SaleChanges", sent(self, "title", "opens_at", "closes_at", "claim_minutes"))
         if self.items is not None:
             changes["items"] = [item.to_wish() for item in self.items.value]
         return changes

@@ -1,7 +1,7 @@
 """Group-buys 拼团 as operators keep them: campaigns, and the teams in them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -12,6 +12,7 @@ from models.group_buy import GroupBuy as GroupBuyRow
 from models.group_buy import GroupTeam as GroupTeamRow
 from resolvers import group_buy, group_campaign, member
 from resolvers.group_campaign import CampaignChanges, ItemWish
+from schema.arguments import sent
 from schema.catalogue import Key
 from schema.context import Info
 from schema.enums import describe
@@ -264,27 +265,12 @@ class GroupBuyChangeInput:
 
     def to_changes(self) -> CampaignChanges:
         """What the verb takes."""
-        changes: CampaignChanges = {}
-        if self.title:
-            changes["title"] = self.title.value
-        if self.opens_at:
-            changes["opens_at"] = self.opens_at.value
-        if self.closes_at:
-            changes["closes_at"] = self.closes_at.value
+        same = ("title", "opens_at", "closes_at", "team_hours", "virtual_from", "newcomers_only", "member_limit")
+        changes = cast("CampaignChanges", sent(self, *same, "most_pieces"))
         if self.sizes:
             changes["sizes"] = tuple(self.sizes.value)
         if self.items:
             changes["items"] = [item.to_wish() for item in self.items.value]
-        if self.team_hours:
-            changes["team_hours"] = self.team_hours.value
-        if self.virtual_from:
-            changes["virtual_from"] = self.virtual_from.value
-        if self.newcomers_only:
-            changes["newcomers_only"] = self.newcomers_only.value
-        if self.member_limit:
-            changes["member_limit"] = self.member_limit.value
-        if self.most_pieces:
-            changes["most_pieces"] = self.most_pieces.value
         return changes
 
 

@@ -1,7 +1,7 @@
 """Promotions 促销 as operators keep them: their terms, limits, versions, and what is left of them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -12,6 +12,7 @@ from models.promotion import Promotion as PromotionRow
 from models.promotion import PromotionVersion as PromotionVersionRow
 from resolvers import promotion as verbs
 from resolvers.promotion import NewPromotion, PromotionChanges
+from schema.arguments import sent
 from schema.catalogue import CatalogueInvalidRefusal, Key
 from schema.context import Info
 from schema.enums import describe
@@ -185,22 +186,10 @@ class PromotionChangeInput:
 
     def to_changes(self) -> PromotionChanges:
         """What the verb takes."""
-        changes: PromotionChanges = {}
-        if self.title:
-            changes["title"] = self.title.value
-        if self.priority:
-            changes["priority"] = self.priority.value
-        if self.opens_at:
-            changes["opens_at"] = self.opens_at.value
-        if self.closes_at:
-            changes["closes_at"] = self.closes_at.value
+        changes = cast("PromotionChanges", sent(self, "title", "priority", "opens_at", "closes_at"))
         if self.terms:
             changes["terms"] = self.terms.value.to_definition()
-        quota: dict[str, int | None] = {}
-        if self.total_limit:
-            quota["total_limit"] = self.total_limit.value
-        if self.budget:
-            quota["budget_fen"] = self.budget.value
+        quota = sent(self, "total_limit", budget="budget_fen")
         if quota:
             changes["quota"] = quota
         return changes

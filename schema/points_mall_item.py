@@ -1,7 +1,7 @@
 """The items of the points mall as operators make, change and count them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -13,6 +13,7 @@ from models.points_mall import MallItem as MallItemRow
 from models.points_mall import MallItemVersion as MallItemVersionRow
 from resolvers import points_mall as verbs
 from resolvers.points_mall import ItemChanges, NewItem
+from schema.arguments import sent
 from schema.catalogue import CatalogueInvalidRefusal, Key, MediaUrlInvalidRefusal
 from schema.context import Info
 from schema.enums import describe
@@ -203,30 +204,10 @@ class MallItemChangeInput:
 
     def to_changes(self) -> ItemChanges:
         """What the verb takes."""
-        changes: ItemChanges = {}
-        if self.title:
-            changes["title"] = self.title.value
-        if self.description:
-            changes["description"] = self.description.value
+        changes = cast("ItemChanges", sent(self, "title", "description", "opens_at", "closes_at"))
         if self.image_url:
             changes["image_url"] = self.image_url.value or ""
-        if self.opens_at:
-            changes["opens_at"] = self.opens_at.value
-        if self.closes_at:
-            changes["closes_at"] = self.closes_at.value
-        terms: dict[str, object] = {}
-        if self.points:
-            terms["points"] = self.points.value
-        if self.cash:
-            terms["cash_fen"] = self.cash.value
-        if self.target_code:
-            terms["target_code"] = self.target_code.value
-        if self.trial_days:
-            terms["trial_days"] = self.trial_days.value
-        if self.member_limit:
-            terms["member_limit"] = self.member_limit.value
-        if self.tier_codes:
-            terms["tier_codes"] = self.tier_codes.value
+        terms = sent(self, "points", "target_code", "trial_days", "member_limit", "tier_codes", cash="cash_fen")
         if self.tier_limits:
             terms["tier_limits"] = _tier_limits(self.tier_limits.value)
         if terms:

@@ -1,7 +1,7 @@
 """Products, as members browse them and as operators keep them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -14,6 +14,7 @@ from models.catalogue import ProductMedia as MediaRow
 from resolvers import catalogue
 from resolvers import product as verbs
 from resolvers.product import Medium, ProductChanges
+from schema.arguments import sent
 from schema.catalogue import (
     CatalogueInvalidRefusal,
     Key,
@@ -430,17 +431,9 @@ class OperatorMutation:
         idempotency_key: Key,
     ) -> ProductUpdateResult:
         """One call."""
-        changes: ProductChanges = {}
-        if input.title:
-            changes["title"] = input.title.value
-        if input.subtitle:
-            changes["subtitle"] = input.subtitle.value
-        if input.description:
-            changes["description"] = input.description.value
-        if input.category_id:
-            changes["category_id"] = input.category_id.value
-        if input.no_return_cause:
-            changes["no_return_cause"] = input.no_return_cause.value
+        changes = cast(
+            "ProductChanges", sent(input, "title", "subtitle", "description", "category_id", "no_return_cause")
+        )
         if input.media:
             changes["media"] = [one.to_medium() for one in input.media.value]
         row = await verbs.update(

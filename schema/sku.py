@@ -1,7 +1,7 @@
 """SKUs, as members buy them and as operators keep them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -13,6 +13,7 @@ from resolvers import catalogue, price_history
 from resolvers import sku as verbs
 from resolvers.product import NewSku
 from resolvers.sku import SkuChanges
+from schema.arguments import sent
 from schema.catalogue import (
     CatalogueInvalidRefusal,
     Key,
@@ -306,26 +307,21 @@ class OperatorMutation:
         idempotency_key: Key,
     ) -> SkuUpdateResult:
         """One call."""
-        changes: SkuChanges = {}
-        if input.code:
-            changes["code"] = input.code.value
-        if input.title:
-            changes["title"] = input.title.value
-        if input.price:
-            changes["price_fen"] = input.price.value
-        if input.member_price:
-            changes["member_price_fen"] = input.member_price.value
-        if input.purchase_limit:
-            changes["purchase_limit"] = input.purchase_limit.value
-        if input.position:
-            changes["position"] = input.position.value
-        if input.weight_g:
-            changes["weight_g"] = input.weight_g.value
+        changes = sent(
+            input,
+            "code",
+            "title",
+            "purchase_limit",
+            "position",
+            "weight_g",
+            price="price_fen",
+            member_price="member_price_fen",
+        )
         row = await verbs.update(
             info.context.deps,
             operator_id=writer(info),
             sku_id=input.id,
-            changes=changes,
+            changes=cast("SkuChanges", changes),
             idempotency_key=idempotency_key,
         )
         return SkuUpdated(sku=OperatorSku.from_row(row))
