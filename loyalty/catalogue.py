@@ -83,7 +83,7 @@ class CatalogueInvalid(Refusal):
     """A value out of its bounds; ``field`` names it and ``least``..``most`` are the bounds."""
 
     code = "CATALOGUE_INVALID"
-    zh = "{field} 须在 {least} 到 {most} 之间"
+    zh = "{field}须在 {least} 到 {most} 之间"
     en = "{field} must be {least} to {most}."
     zh_words: ClassVar = {
         "name": "名称长度",

@@ -29,7 +29,7 @@ class PickUpPointInvalid(Refusal):
     """``field`` is empty, or longer than ``most`` characters."""
 
     code = "PICK_UP_POINT_INVALID"
-    zh = "自提点信息无效：{field} 须为 1 到 {most} 个字"
+    zh = "自提点信息无效：{field}须为 1 到 {most} 个字"
     en = "The point's {field} must have 1 to {most} characters."
     zh_words: ClassVar = {
         "name": "名称",

@@ -594,6 +594,6 @@ async def test_changing_a_sku_while_it_sells_loses_no_stock(
 
 async def test_refusals_speak_the_language_of_the_caller(desk: Desk, admin: Door) -> None:
     variables = {"key": a_key(), "input": product_input(title="")}
-    for language, sentence in (("en", "title must be 1 to 60."), ("zh-CN", "title 须在 1 到 60 之间")):
+    for language, sentence in (("en", "title must be 1 to 60."), ("zh-CN", "标题长度须在 1 到 60 之间")):
         data = await admin.ask(DOCUMENTS["productCreate"], variables, token=desk.token, accept_language=language)
         assert data["productCreate"]["message"] == sentence
