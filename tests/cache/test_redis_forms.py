@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import DataError, ResponseError
 
 from cache.address import Address, Form, parse
 from cache.client import WAIT_S, Client
@@ -100,6 +100,25 @@ async def test_more_at_once_than_there_are_connections_wait_for_each_other(redis
     script = Script("rate_limit_return.lua")
     keys = [f"crowd:{new_secret(6)}" for _ in range(500)]
     assert await asyncio.gather(*(script.run(redis, [key], 1) for key in keys)) == [0] * 500
+
+
+async def test_who_asks_in_one_turn_is_answered_for_himself_alone(redis: Client) -> None:
+    fruit, queue = f"{{turn:{new_secret(6)}}}:fruit", f"{{turn:{new_secret(6)}}}:queue"
+    await redis.execute_command("SADD", fruit, "pear")
+    asked: list[Awaitable[object]] = [
+        redis.smembers(fruit),
+        redis.execute_command("HGET", fruit, "colour"),
+        redis.execute_command("GET", None),  # type: ignore[arg-type]
+        redis.execute_command("PING", nobody_reads="that"),
+        redis.execute_command("BLPOP", queue, "0.2"),
+        redis.execute_command("SCARD", fruit),
+    ]
+    there, wrong_kind, unsent, unread, waited, count = await asyncio.gather(*asked, return_exceptions=True)
+    assert (there, waited, count) == ({b"pear"}, None, 1)
+    assert isinstance(wrong_kind, ResponseError)
+    assert isinstance(unsent, TypeError | DataError)
+    assert isinstance(unread, TypeError)
+    assert await redis.execute_command("SCARD", fruit) == 1
 
 
 async def test_a_limit_outlives_a_failover_in_the_middle_of_a_rush(redis_form: RedisForm, redis: Client) -> None:
