@@ -69,7 +69,13 @@ def tortoise_config(url: str, *, pool_size: int) -> dict[str, Any]:
         "minsize": 1,
         "maxsize": pool_size,
         "application_name": "youli",
-        "server_settings": {"timezone": "UTC", "idle_in_transaction_session_timeout": "60000"},
+        "server_settings": {
+            "timezone": "UTC",
+            "idle_in_transaction_session_timeout": "60000",
+            # As on any disk without an arm. A plan that was made while a table was small, that of a foreign key's check
+            # too, then goes by the index, and does not read all that a rush has added before the next ANALYZE.
+            "random_page_cost": "1.1",
+        },
     }
     if "sslmode" in query:
         credentials["ssl"] = query["sslmode"][0]

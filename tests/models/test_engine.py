@@ -49,6 +49,16 @@ async def test_a_ledger_row_cannot_be_changed_or_deleted(store: None) -> None:
             await engine.changed(statement)
 
 
+async def test_what_is_planned_while_a_table_is_small_goes_by_its_index(store: None) -> None:
+    # A foreign key's check is planned once and kept: in a rush it would read more with each row, until an ANALYZE.
+    async with engine.transaction():
+        await engine.rows("CREATE TEMP TABLE young (id int PRIMARY KEY, text text) ON COMMIT DROP")
+        await engine.rows("INSERT INTO young SELECT n, repeat('x', 400) FROM generate_series(1, 60) n")
+        await engine.rows("ANALYZE young")
+        plan = await engine.rows("EXPLAIN SELECT 1 FROM young WHERE id = 7")
+    assert "Index" in plan[0]["QUERY PLAN"], plan
+
+
 @pytest.mark.parametrize("broken", [asyncpg.InternalClientError, asyncpg.ConnectionDoesNotExistError, BrokenPipeError])
 async def test_a_connection_that_breaks_under_a_statement_is_an_outage(broken: type[Exception]) -> None:
     async def step() -> None:
