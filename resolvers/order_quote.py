@@ -11,11 +11,11 @@ from uuid import UUID
 from loyalty.order import OrderLine
 from loyalty.order_quote import QuoteDiffers, QuoteNotFound, QuoteState
 from loyalty.pricing import Quote
-from loyalty.promotion import PromotionGone
+from loyalty.promotion import PromotionGone, PromotionHoldState
 from models.engine import changed, in_transaction, retried, rows, savepoint, transaction
 from models.ids import new_id
 from models.order import Order
-from models.promotion import OrderQuote
+from models.promotion import OrderQuote, PromotionHold
 from resolvers import order_delivery, promotion_hold
 from resolvers.deps import Deps
 from resolvers.order_delivery import NOWHERE, DeliveryWish
@@ -139,6 +139,9 @@ async def renew(kept: OrderQuote, quote: Quote, now: datetime) -> bool:
     """Let the kept quote hold what this price needs instead. False, and nothing is done: there is not enough of it."""
     try:
         async with savepoint():
+            held = await PromotionHold.filter(quote_id=kept.id, state=PromotionHoldState.PENDING)
+            wanted = [one.promotion.id for one in quote.promotions]
+            await promotion_hold.lock([*(one.promotion_id for one in held), *wanted])
             await promotion_hold.release_quotes([kept.id], now)
             await _hold(kept, quote, now)
     except PromotionGone:

@@ -102,7 +102,7 @@ async def take(
 
     Raises: PromotionGone.
     """
-    await _lock([promotion_id])
+    await lock([promotion_id])
     over = await rows(
         "UPDATE promotion_hold SET state = 'expired', resolved_at = $2 WHERE promotion_id = $1 AND state = 'pending' "
         "AND expires_at <= $2 RETURNING promotion_id, uses, discount_fen",
@@ -136,7 +136,7 @@ async def take_over(order: Order, quote_id: UUID, applied: Sequence[AppliedPromo
         "ORDER BY promotion_id",
         [quote_id],
     )
-    await _lock([row["promotion_id"] for row in held])
+    await lock([row["promotion_id"] for row in held])
     needs = {one.promotion.id: one for one in applied}
     kept = [row for row in held if row["promotion_id"] in needs]
     if len(kept) < len(needs):
@@ -194,7 +194,7 @@ async def _resolve(which: str, owner_id: UUID, state: str, now: datetime) -> Non
     found = await rows(f"SELECT promotion_id FROM promotion_hold WHERE {which}", [owner_id])
     if not found:
         return
-    await _lock([row["promotion_id"] for row in found])
+    await lock([row["promotion_id"] for row in found])
     gone = await rows(
         f"UPDATE promotion_hold SET state = $2, resolved_at = $3 WHERE {which} "
         "RETURNING promotion_id, uses, discount_fen",
@@ -203,7 +203,8 @@ async def _resolve(which: str, owner_id: UUID, state: str, now: datetime) -> Non
     await _give_up(gone)
 
 
-async def _lock(promotion_ids: Sequence[UUID]) -> None:
+async def lock(promotion_ids: Sequence[UUID]) -> None:
+    """Lock the quotas of these promotions in their order, so that nobody waits for another in a circle."""
     for promotion_id in sorted(set(promotion_ids)):
         await rows("SELECT 1 FROM promotion_quota WHERE promotion_id = $1 FOR NO KEY UPDATE", [promotion_id])
 

@@ -85,6 +85,30 @@ async def test_a_kept_price_makes_one_order_however_often_it_is_used_at_once(dep
     await stop_promotion(deps, tenth)
 
 
+async def test_kept_prices_that_are_too_late_for_a_better_promotion_stay_good(deps: Deps) -> None:
+    sku_id = await put_on_shelf(deps, stock_left=100)
+    tenth = await run_promotion(deps, sku_id)
+    members = [await make_member(deps) for _ in range(BUYERS)]
+    kept = [
+        await order_quote.keep(
+            deps,
+            member_id=member.id,
+            lines=[OrderLine(sku_id=sku_id, quantity=1)],
+            points_wanted=0,
+            idempotency_key=new_secret(12),
+        )
+        for member in members
+    ]
+    better = await run_promotion(deps, sku_id, discount_bp=3_000, total_limit=USES)
+    orders = await asyncio.gather(
+        *(place(deps, member.id, sku_id, one.id) for member, one in zip(members, kept, strict=True))
+    )
+    assert sorted(one.payable_fen for one in orders if one is not None) == [7_000] * USES + [9_000] * (BUYERS - USES)
+    assert (await used(better), (await used(tenth))[0]) == ((USES, USES * 3_000), BUYERS - USES)
+    for one in (tenth, better):
+        await stop_promotion(deps, one)
+
+
 async def test_reading_before_writing_would_give_more_uses_than_there_are(deps: Deps) -> None:
     sku_id = await put_on_shelf(deps)
     tenth = await run_promotion(deps, sku_id, total_limit=USES)
