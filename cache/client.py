@@ -36,6 +36,11 @@ SPARE_CONNECTIONS = 8
 
 Client: TypeAlias = aioredis.Redis | aioredis.RedisCluster
 
+NOT_SENT = "The connection was closed before the command was sent."
+CLOSED = (AttributeError, RuntimeError)
+"""What comes of sending on a connection that was closed meanwhile: the library closes a lost node's connections also
+under those who are just about to send on one, and uvloop those that it has seen break."""
+
 
 class _Question(NamedTuple):
     """A command as it is sent, how its answer is read, and who waits for it."""
@@ -121,7 +126,10 @@ class _Server(aioredis.Redis):
         connection: Any = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(WAIT_S):
-                await connection.send_packed_command(packed, check_health=False)
+                try:
+                    await connection.send_packed_command(packed, check_health=False)
+                except CLOSED as error:
+                    raise ConnectionError(NOT_SENT) from error
                 return [await self._said(connection) for _ in range(many)]
         except TimeoutError:
             raise RedisTimeoutError("Redis did not answer in time.") from None
@@ -194,9 +202,8 @@ class _Cluster(aioredis.RedisCluster):
         await self.initialize()
         try:
             return await super().execute_command(*args, **kwargs)
-        except AttributeError as error:
-            # The library closes a lost node's connections also under those who are just about to send on one.
-            raise ConnectionError("the connection was closed before the command was sent") from error
+        except CLOSED as error:
+            raise ConnectionError(NOT_SENT) from error
 
 
 def client_of(url: str) -> Client:

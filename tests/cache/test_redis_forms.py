@@ -6,9 +6,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+import uvloop
 from redis.exceptions import DataError, ResponseError
 
 from cache.address import Address, Form, parse
@@ -202,3 +203,23 @@ async def test_a_redis_that_hangs_makes_one_wait_and_not_everybody() -> None:
                 await hanging.get("key")
         assert time.monotonic() - began < 2 * WAIT_S + 1
         await hanging.aclose()
+
+
+def test_a_connection_that_was_lost_while_nobody_looked_is_an_outage(redis_form: RedisForm) -> None:
+    async def talk() -> None:
+        client = connect(redis_form.url)
+        await client.execute_command("SET", "a-key", "1")
+        pool = getattr(client, "connection_pool", None)
+        idle: list[Any] = (
+            pool._available_connections if pool else [one for node in client.get_nodes() for one in node._free]  # type: ignore[union-attr]
+        )
+        for connection in idle:
+            connection._writer.transport.abort()
+        await asyncio.sleep(0)
+        with suppress(*OUTAGES):
+            await client.execute_command("GET", "a-key")
+        assert await client.execute_command("GET", "a-key") == b"1"
+        await client.aclose()
+
+    # The server's event loop, which says it in its own way.
+    uvloop.run(talk())
