@@ -34,7 +34,7 @@ from resolvers.token import TokenIssuer
 from tests.doors import Bearer, Door, bearer, doors_app, make_member, make_operator
 from tests.redis_forms import RedisForm
 from tests.redis_forms import started as started_form
-from tests.sandbox_server import SandboxControl, sandbox_served, shipping_client
+from tests.sandbox_server import SandboxControl, pay_config_of, sandbox_served, shipping_client
 from wechat.login import LoginClient
 from wechat.mini import MiniProgramHost
 from wechat.pay import PayClient
@@ -247,7 +247,6 @@ async def deps(store: None, clock: SetClock, redis_url: str, wechat: SandboxCont
     """
     redis = valkey.connect(redis_url)
     await redis.flushdb()
-    pay_config = await wechat.pay_config()
     app = await wechat.config()
     # Nothing here speaks TLS, and reading the certificates of the machine takes longer than most tests.
     async with httpx.AsyncClient(trust_env=False, verify=False) as http:
@@ -257,7 +256,7 @@ async def deps(store: None, clock: SetClock, redis_url: str, wechat: SandboxCont
             zone=ZoneInfo("Asia/Shanghai"),
             redis=redis,
             login=LoginClient(host, appid=app["appid"], secret=app["secret"]),
-            pay=PayClient(pay_config, http, base_url=wechat.base_url, now=clock.now),
+            pay=PayClient(pay_config_of(app), http, base_url=wechat.base_url, now=clock.now),
             pay_notify_url="https://store.test/hooks/wechat/pay",
             member_tokens=TokenIssuer({"m1": "m" * 32}, audience="member", ttl=MEMBER_ACCESS_TTL),
             operator_tokens=TokenIssuer({"o1": "o" * 32}, audience="operator", ttl=OPERATOR_ACCESS_TTL),

@@ -59,17 +59,7 @@ class SandboxControl:
 
     async def pay_config(self, **changed: Any) -> PayConfig:
         """The settings with which a store's `PayClient` speaks to this sandbox."""
-        told = await self.config()
-        settings: dict[str, Any] = {
-            "appid": told["appid"],
-            "mchid": told["mchid"],
-            "private_key_pem": told["merchant_private_key"],
-            "serial": told["merchant_serial"],
-            "apiv3_key": told["apiv3_key"],
-            "verifying_keys": told["verifying_keys"],
-            "preferred_serial": told["preferred_serial"],
-        }
-        return PayConfig(**(settings | changed))
+        return pay_config_of(await self.config(), **changed)
 
     async def login_code(self, openid: str | None = None) -> tuple[str, str]:
         """A code of ``wx.login`` and the openid it stands for."""
@@ -124,6 +114,20 @@ class SandboxControl:
 
     async def reset(self) -> None:
         await self.post("reset")
+
+
+def pay_config_of(told: Mapping[str, Any], **changed: Any) -> PayConfig:
+    """The settings of a store's `PayClient`, from a sandbox's `config`."""
+    settings: dict[str, Any] = {
+        "appid": told["appid"],
+        "mchid": told["mchid"],
+        "private_key_pem": told["merchant_private_key"],
+        "serial": told["merchant_serial"],
+        "apiv3_key": told["apiv3_key"],
+        "verifying_keys": told["verifying_keys"],
+        "preferred_serial": told["preferred_serial"],
+    }
+    return PayConfig(**(settings | changed))
 
 
 def shipping_client(host: MiniProgramHost, redis: Client, app: Mapping[str, Any]) -> ShippingClient:
