@@ -14,7 +14,7 @@ from models.price_change import PriceChange
 from resolvers.deps import Deps
 
 AFRESH = timedelta(minutes=1)
-"""So long a baseline stands beside the price of an activity that has not opened yet."""
+"""So long a baseline stands beside the price of an activity that has not opened yet, or only just has."""
 
 NEWEST = Keyset("price_change.newest", (Key("seq", int),))
 
@@ -115,15 +115,22 @@ async def baselines(asked: Sequence[Beside]) -> list[int | None]:
 
 
 async def beside_activities(deps: Deps, asked: Sequence[Beside]) -> Mapping[Beside, int | None]:
-    """What may be struck through beside prices of activities. What has begun is worked out once by each server."""
+    """What may be struck through beside prices of activities. A minute after they began each server knows it for good."""
     now = deps.clock.now()
     found, missing = deps.baselines.look(asked, now)
     if missing:
         worked_out = dict(zip(missing, await baselines(missing), strict=True))
         for one, fen in worked_out.items():
-            deps.baselines.keep(one, fen, until=None if one.began_at <= now else min(now + AFRESH, one.began_at))
+            deps.baselines.keep(one, fen, until=_good_until(one.began_at, now))
         found |= worked_out
     return found
+
+
+def _good_until(began_at: datetime, now: datetime) -> datetime | None:
+    if now < began_at:
+        return min(now + AFRESH, began_at)
+    # What was paid just before may not be committed yet.
+    return began_at + AFRESH if now < began_at + AFRESH else None
 
 
 async def struck_through_prices(_: Deps, sku_ids: Sequence[UUID]) -> Mapping[UUID, int | None]:

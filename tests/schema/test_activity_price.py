@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest_asyncio
 
 from models.asyncpg_backend import SqlCount, sql_count
+from models.engine import changed
 from models.ids import new_id
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
@@ -113,6 +114,19 @@ async def test_before_a_session_opens_it_is_worked_out_anew_and_early_buyers_do_
     clock.advance(timedelta(hours=2))
     after = await make_sale(deps, sku_id=sku_id, price_fen=5_000)
     assert (await flash_items(shop))[str(after.item_id)]["struckThroughPrice"] == 6_000
+
+
+async def test_what_was_being_paid_as_a_session_opened_counts_as_well(
+    shop: Door, deps: Deps, clock: SetClock, wechat: SandboxControl
+) -> None:
+    before = clock.now() - timedelta(milliseconds=1)
+    sale = await make_sale(deps)
+    assert (await flash_items(shop))[str(sale.item_id)]["struckThroughPrice"] is None
+    await sold(deps, shop, wechat, sale.sku_id)
+    # Its payment was dated before the opening, and committed after somebody had looked.
+    await changed("UPDATE shop_order SET paid_at = $1 WHERE paid_at IS NOT NULL", [before])
+    clock.advance(timedelta(minutes=1))
+    assert (await flash_items(shop))[str(sale.item_id)]["struckThroughPrice"] == 10_000
 
 
 async def test_each_price_of_a_ladder_has_its_own(
