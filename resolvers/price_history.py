@@ -115,7 +115,7 @@ async def baselines(asked: Sequence[Beside]) -> list[int | None]:
 
 
 async def beside_activities(deps: Deps, asked: Sequence[Beside]) -> Mapping[Beside, int | None]:
-    """What may be struck through beside prices of activities. A minute after they began each server knows it for good."""
+    """What may be struck through beside prices of activities. A minute after they began that is known for good."""
     now = deps.clock.now()
     found, missing = deps.baselines.look(asked, now)
     if missing:
