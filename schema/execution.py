@@ -82,7 +82,7 @@ class Planner:
         if getattr(_definition(type_), "resolve_type", None):
             return {}
         members = [(one, _definition(one)) for one in self.schema.get_possible_types(type_)]
-        return {found.origin: one for one, found in members if not found.is_type_of and not found.concrete_of}
+        return {found.origin: one for one, found in members if not found.is_type_of}
 
 
 def _definition(type_: Any) -> Any:

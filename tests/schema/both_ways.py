@@ -11,18 +11,21 @@ import strawberry
 from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationDefinitionNode, OperationType, execute, parse
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from loyalty.rights import Role
+from resolvers.token import TokenClaims
 from schema import limits
 from schema.context import Context
 from schema.documents import Prepared
 from schema.execution import Plan, Planner
 from schema.http import GraphQLEndpoint
 from schema.request import GraphQLRequest
-from tests.schema.serving import NOON, door_deps
+from tests.schema.serving import NOON, OPERATOR, SESSION, door_deps
 
 
 def context_of(request_id: str) -> Context:
-    """A request of nobody."""
-    return Context(deps=door_deps(), now=NOON, request_id=request_id, language="en", client_ip="")
+    """A request of an operator who may do next to nothing."""
+    operator = TokenClaims(subject_id=OPERATOR, session_id=SESSION, role=Role.STAFF, expires_at=NOON)
+    return Context(deps=door_deps(), now=NOON, request_id=request_id, language="en", client_ip="", operator=operator)
 
 
 def plan_of(planner: Planner, text: str) -> Plan:

@@ -133,7 +133,11 @@ class Writer:
         if self.one_in(2):
             nullable = not isinstance(type_, GraphQLNonNull)
             optional = argument is not None and not is_required_argument(argument) and not nullable
-            return self.variable(f"{type_.of_type} = {self.literal(type_.of_type)}" if optional else str(type_))
+            if optional:
+                return self.variable(
+                    self.pick([f"{type_.of_type}", f"{type_.of_type} = {self.literal(type_.of_type)}"])
+                )
+            return self.variable(str(type_))
         return self.literal(type_)
 
     def literal(self, type_: Any) -> str:

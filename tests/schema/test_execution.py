@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import strawberry
-from graphql import parse, validate
+from graphql import GraphQLObjectType, parse, validate
+from graphql.language.parser import MAX_NESTING_DEPTH
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from schema import limits
 from schema.assembly import build
 from schema.execution import VARIANTS
+from schema.operator import operator_schema
+from schema.shop import shop_schema
 from tests.schema.both_ways import answers, context_of, plan_of, planner_of
 from tests.schema.documents_at_random import documents
 from tests.schema.tangle import tangle_schema
@@ -40,7 +43,9 @@ DOCUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("{root{allOf{__typename ... on Leaf{share}}}}", {}),
     (f"{{roots(first: 5){{{BRANCH} loaded}} rootLater{{many{{must{{mustLater{{text}}}}}}}}}}", {}),
     ("{roots{many(first: 4){some{waiting{promised}}}}}", {}),
-    ("{root{guarded opened forSome forFew}}", {}),
+    ("{root{guarded opened}}", {}),
+    ("{root{opened forSome forFew}}", {}),
+    ("{root{child{mustLater{text}} kept{mustLater{shout}}}}", {}),
     ("{roots{kept{text shown} later{text mustLater{text}} some{mustLater{shout}}}}", {}),
     ("{root{echo}}", {}),
     ("{root{echo(price: null, numbers: null, deep: null)}}", {}),
@@ -52,6 +57,8 @@ DOCUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("query($d: Deep!){root{echo(deep: $d)}}", {"d": {"colours": "RED", "many": {"number": 1}, "parent": None}}),
     ("query($d: Deep!){root{echo(deep: $d) child{text}}}", {"d": {"name": None}}),
     ("query($n: Int! = 3){root{echo(number: $n)}}", {"n": None}),
+    ("query($n: Int){root{echo(number: $n)}}", {}),
+    ("query($n: Int){root{echo(number: $n)}}", {"n": None}),
     ("query($n: Int = 3){root{echo(number: $n)}}", {"n": None}),
     ('query($w: String! = "w", $n: Int!){root{echo(deep: {inner: {number: $n, word: $w}})}}', {"n": 1}),
     ("query($d: Deep!, $x: [Deep!]){root{echoLater(number: 1, deep: $d, deeps: $x)}}", {"d": {"again": {}}, "x": {}}),
@@ -79,6 +86,19 @@ DOCUMENTS: list[tuple[str, dict[str, Any]]] = [
         {"d": {"name": None}},
     ),
     ("mutation{actAlone{text} act(deep: {number: 3}){__typename}}", {}),
+]
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """An input in an input in an input."""
+    deep: dict[str, Any] = {}
+    for _ in range(levels):
+        deep = {"again": deep}
+    return deep
+
+
+DOCUMENTS += [
+    ("query($d: Deep!){root{echo(deep: $d)}}", {"d": nested(levels)}) for levels in (20, MAX_NESTING_DEPTH + 1)
 ]
 
 
@@ -132,6 +152,16 @@ async def test_a_mutation_whose_answer_cannot_be_written_ran_once() -> None:
     assert ran == [1]
     assert answer.data is None
     assert [error.path for error in answer.errors or ()] == [["a", 1]]
+
+
+@pytest.mark.parametrize("schema", [shop_schema(), operator_schema()], ids=["shop", "operators"])
+def test_every_field_of_the_real_schemas_is_one_that_a_plan_knows(schema: strawberry.Schema) -> None:
+    planner = planner_of(schema)
+    for type_ in schema._schema.type_map.values():
+        if isinstance(type_, GraphQLObjectType) and not type_.name.startswith("__"):
+            assert planner.classes(type_), type_
+            unknown = [name for name, each in type_.fields.items() if planner.calls.of(each) is None]
+            assert not unknown, f"{type_}: graphql-core would be asked for {unknown}, at several times the price"
 
 
 def test_resolvers_ask_their_info_for_nothing_but_the_context() -> None:
