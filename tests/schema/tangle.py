@@ -7,8 +7,8 @@ the same answer however often and in whichever way it is asked.
 
 import asyncio
 import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import field
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -78,6 +78,18 @@ async def turns(info: Info, of: object, values: Sequence[Any]) -> Any:
     for _ in range(picked(info, (of, "turns"), [0, 0, 1, 2, 3])):
         await asyncio.sleep(0)
     return chosen(info, of, values)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What comes after some turns, for a field that does not wait itself: if nobody waits for it, nothing was begun."""
+
+    info: Info
+    of: object
+    values: Sequence[Any]
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return turns(self.info, self.of, self.values).__await__()
 
 
 MARKS = [1]
@@ -184,12 +196,12 @@ class Branch(Named):
 
     @strawberry.field
     def waiting(self, info: Info) -> "list[Branch | None]":
-        promise: Any = turns(info, (self.number, 1), [branch(info, self, 9), None, KeyError("item")])
+        promise: Any = Promise(info, (self.number, 1), [branch(info, self, 9), None, KeyError("item")])
         return [promise, branch(info, self, 8)]
 
     @strawberry.field
     def promised(self, info: Info) -> str:
-        promise: Any = turns(info, (self.number, "promised"), ["kept", None, 7, KeyError("promised")])
+        promise: Any = Promise(info, (self.number, "promised"), ["kept", None, 7, KeyError("promised")])
         return promise
 
     @strawberry.field
