@@ -23,7 +23,7 @@ async def begin(order: Order, now: datetime) -> None:
 
     Runs in the transaction of the payment, with the member locked.
     """
-    state = rule.at_payment(has_goods=await _has_goods(order), picked_up=order.pick_up_point_id is not None)
+    state = rule.at_payment(has_goods=await has_goods(order), picked_up=order.pick_up_point_id is not None)
     if state is not FulfilmentState.NONE:
         await step(order, state, now)
         return
@@ -32,7 +32,8 @@ async def begin(order: Order, now: datetime) -> None:
     await shipping_upload.want(order, now)
 
 
-async def _has_goods(order: Order) -> bool:
+async def has_goods(order: Order) -> bool:
+    """Whether there is anything to send; of the points mall not everything is goods."""
     if order.kind != OrderKind.MALL:
         return True
     found = await rows(

@@ -31,7 +31,7 @@ async def set_address(deps: Deps, *, member_id: UUID, order_id: UUID, address_id
     now = deps.clock.now()
     async with transaction(member_id):
         order = await owned(member_id, order_id)
-        _admit_unsent(order)
+        await _admit_unsent(order)
         if order.pick_up_point_id is not None:
             raise DeliveryUnclear
         there = await address.chosen(member_id, address_id)
@@ -72,7 +72,7 @@ async def set_pick_up(deps: Deps, *, member_id: UUID, order_id: UUID, point_id: 
         order = await owned(member_id, order_id)
         if order.pick_up_point_id == point_id:
             return order
-        _admit_unsent(order)
+        await _admit_unsent(order)
         if order.pick_up_point_id is not None or await address.of_order(deps, order.id) is not None:
             raise OrderAddressKept
         await pick_up_point.choose(order, point_id)
@@ -82,9 +82,10 @@ async def set_pick_up(deps: Deps, *, member_id: UUID, order_id: UUID, point_id: 
         return order
 
 
-def _admit_unsent(order: Order) -> None:
+async def _admit_unsent(order: Order) -> None:
     if order.state not in (OrderState.UNPAID, OrderState.PAID):
         raise OrderStateRefused(state=order.state)
     waiting = (FulfilmentState.NONE, FulfilmentState.TO_SHIP, FulfilmentState.TO_PICK_UP)
-    if order.fulfilment_state not in waiting or order.completed_at is not None:
+    is_over = order.fulfilment_state not in waiting or order.completed_at is not None
+    if is_over or not await fulfilment.has_goods(order):
         raise FulfilmentStateRefused(state=order.fulfilment_state)

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from loyalty.address import Contact, Region
+from loyalty.fulfilment import FulfilmentStateRefused
 from loyalty.pick_up import PICK_UP_CODE
 from loyalty.rights import Role
 from models.engine import rows
@@ -252,7 +253,7 @@ async def choose(deps: Deps, shop: Door, order: Order, point_id: str) -> dict[st
 
 
 async def exchanged(deps: Deps, **fields: Any) -> Order:
-    """Something of the points mall, for points alone."""
+    """Something of the points mall, unpaid if it costs money (``cash_fen``) as well."""
     member = await make_member(deps)
     await give_points(deps, member.id, 5_000)
     item = await make_item(deps, **fields)
@@ -262,7 +263,7 @@ async def exchanged(deps: Deps, **fields: Any) -> Order:
         item_id=item.id,
         quantity=1,
         expected_points=500,
-        expected_fen=0,
+        expected_fen=fields.get("cash_fen", 0),
         idempotency_key=new_secret(12),
     )
 
@@ -315,8 +316,12 @@ async def test_a_point_is_chosen_only_while_nothing_is_on_its_way(
     await here.sent(order.id)
     refused = await choose(deps, shop, order, point_id)
     assert (refused["code"], refused["state"]) == ("FULFILMENT_STATE_REFUSED", "shipped")
-    coupon = await exchanged(deps, kind="coupon", target_code=(await make_template(deps, claimable=False)).code)
-    assert (await choose(deps, shop, coupon, point_id))["code"] == "FULFILMENT_STATE_REFUSED"
+    code = (await make_template(deps, claimable=False)).code
+    for cash_fen in (0, 100):
+        coupon = await exchanged(deps, kind="coupon", target_code=code, cash_fen=cash_fen)
+        assert (await choose(deps, shop, coupon, point_id))["code"] == "FULFILMENT_STATE_REFUSED"
+        with pytest.raises(FulfilmentStateRefused):
+            await order_address.set_address(deps, member_id=coupon.member_id, order_id=coupon.id, address_id=home.id)
 
 
 async def test_a_code_of_somebody_elses_order_is_not_shown(
