@@ -11,6 +11,7 @@ import pytest
 from tortoise.exceptions import IntegrityError
 
 from jobs.sweeps import SWEEPS
+from loyalty.fulfilment import FulfilmentStateRefused
 from loyalty.group_buy import Fallback, SeatState, TeamState
 from models.engine import changed, rows, transaction
 from models.group_buy import GroupBuy, GroupSeat, GroupTeam
@@ -470,7 +471,9 @@ async def test_without_the_members_lock_alone_the_orders_state_keeps_a_seat_from
     deps: Deps, shop: Door, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     came_of_it, timeline = await seen_to_by_two_at_once(deps, shop, wechat, monkeypatch)
-    assert sorted(type(one).__name__ for one in came_of_it) == ["AssertionError", "NoneType"]
+    # The other one loses the write, or reads the state a moment after it.
+    assert came_of_it.count(None) == 1
+    assert any(isinstance(one, (AssertionError, FulfilmentStateRefused)) for one in came_of_it)
     assert timeline.count("team_complete") == 1
     await assert_the_books_are_right()
 
