@@ -12,6 +12,7 @@ from loyalty.coupon import CouponChoiceUnclear, CouponNotUsable
 from loyalty.coupon_choice import MAX_STEPS, Plan, best_plan
 from loyalty.coupon_use import CouponLine, HeldCoupon, admit_coupons, unusable
 from loyalty.order import OrderLine, SkuTerms
+from loyalty.points import PointsCapExceeded
 from loyalty.points_lot import available
 from loyalty.pricing import Quote, coupon_lines, price
 from loyalty.promotion import OfferedPromotion
@@ -197,6 +198,10 @@ class _Pricing:
                 refused = refusal
                 if without_fen is None:
                     without_fen = promoted.payable_fen + await self._fee_fen(promoted)
+            except PointsCapExceeded:
+                # The less an order costs, the fewer points it takes; who wants more of them has a way that takes them.
+                if best is None:
+                    raise
             else:
                 best = found if best is None or found.quote.payable_fen < best.quote.payable_fen else best
         least_fen = without_fen if best is None else best.before_points_fen
@@ -205,6 +210,10 @@ class _Pricing:
             try:
                 found = await self.price(way, max_steps=MAX_STEPS // MAX_WAYS)
             except CouponNotUsable:
+                continue
+            except PointsCapExceeded:
+                if best is None:
+                    raise
                 continue
             if found.before_points_fen < least_fen:
                 best, least_fen = found, found.before_points_fen

@@ -13,6 +13,7 @@ from loyalty.coupon import CouponNotUsable
 from loyalty.idempotency import KeyReused
 from loyalty.order import AmountChanged, CloseReason, OrderLine, OrderState, OutOfStock
 from loyalty.order_quote import QuoteDiffers, QuoteNotFound
+from loyalty.points import PointsCapExceeded
 from loyalty.pricing import Quote
 from loyalty.programme import ProgrammeInvalid
 from loyalty.promotion import PromotionCodeTaken, PromotionNotFound, PromotionStateRefused
@@ -30,6 +31,7 @@ from resolvers.verify import verify
 from tests.coupons import claimed
 from tests.doors import make_member, make_operator
 from tests.loyalty.worked_examples import number, worked
+from tests.mall import give_points
 from tests.promotions import new_promotion, run_promotion, stop_promotion, used
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -191,6 +193,19 @@ async def test_a_promotion_that_would_cost_the_member_a_coupon_is_left_out(deps:
     kept = await keep(deps, member.id, sku_id, coupons=best)
     one = await place(deps, member.id, sku_id, coupons=best, quote_id=kept.id, expected_fen=8_000)
     assert (one.payable_fen, await used(tenth)) == (8_000, (0, 0))
+
+
+async def test_a_way_that_takes_fewer_points_refuses_nobody_who_wants_more(deps: Deps) -> None:
+    member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=10_000)
+    await run_promotion(deps, sku_id)
+    await claimed(deps, member.id, amount_fen=2_000, threshold_fen=9_500)
+    await give_points(deps, member.id, 5_000)
+    best = CouponWish(best=True)
+    for points, costs in ((4_000, 4_000), (4_500, 4_500)):
+        found = await order.preview(deps, member_id=member.id, lines=wanted(sku_id), points_wanted=points, coupons=best)
+        assert (found.points_used, found.payable_fen) == (points, costs)
+    with pytest.raises(PointsCapExceeded):
+        await order.preview(deps, member_id=member.id, lines=wanted(sku_id), points_wanted=4_600, coupons=best)
 
 
 async def test_hints_name_what_is_missing(deps: Deps) -> None:
