@@ -46,7 +46,7 @@ class Context:
 
 
 Info = strawberry.Info[Context, None]
-"""What a resolver is told. It may ask for the ``context`` and nothing else: a plan (``schema/execution.py``) has no more."""
+"""What a resolver is told: the ``context``, and nothing else: a plan (``schema/execution.py``) has no more."""
 
 
 @lru_cache(maxsize=256)
