@@ -144,7 +144,7 @@ async def test_a_short_sale_with_a_failover_in_the_middle_is_right(
                 token = await bearer(there, await make_member(there))
                 return Shopper(str(token.subject_id), token, http, sale, rng)
 
-            play = Play(sale, SEED, store_url, newcomer, {"failover": fail_over}, members=6, calm_s=0.8)
+            play = Play(sale, SEED, store_url, newcomer, {"failover": fail_over}, members=6, calm_s=0.4)
             stop = asyncio.Event()
             with capture_logs() as lines:
                 working = asyncio.create_task(worker.run(there, stop))
