@@ -113,7 +113,8 @@ def throwaway_folder() -> Path:
     if not _room_in_memory():
         return Path(tempfile.mkdtemp(prefix="youli-test-"))
     for left in MEMORY.glob("youli-test-*-*"):
-        if processes.birth(int(left.name.split("-")[2])) is None:
+        maker = left.name.split("-")[2]
+        if maker.isdecimal() and processes.birth(int(maker)) is None:
             shutil.rmtree(left, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"youli-test-{os.getpid()}-", dir=MEMORY))
 
