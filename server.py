@@ -37,19 +37,19 @@ from demo.story import Story
 from hooks.health import health_routes
 from hooks.pay import pay_route
 from jobs import worker as jobs
-from loyalty.after_sale import AfterSaleTerms
+from loyalty.payments.after_sale import AfterSaleTerms
 from loyalty.refusal import Refusal
 from models import declared, postgres
 from models import engine as database
 from models.asyncpg_backend import Unavailable
-from resolvers import verify as invariants
 from resolvers.clock import SystemClock
 from resolvers.demo_store import fill, renew
 from resolvers.deps import Deps
-from resolvers.operator import ensure_owner
+from resolvers.invariants import verify as invariants
+from resolvers.people.operator import ensure_owner
+from resolvers.people.seal import Seal
+from resolvers.people.token import TokenIssuer
 from resolvers.prepare import prepare
-from resolvers.seal import Seal
-from resolvers.token import TokenIssuer
 from schema.committed_sdl import write_sdl
 from schema.http import graphql_routes
 from schema.operator import operator_endpoint

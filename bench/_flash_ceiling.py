@@ -14,7 +14,7 @@ from uuid import UUID
 from bench.store import MEMBER_ID
 from models import postgres
 from models.engine import rows
-from resolvers.flash_hold import HAD, TAKE
+from resolvers.flash_sales.flash_hold import HAD, TAKE
 
 CLIENTS = 10
 """As many as a server process has connections."""

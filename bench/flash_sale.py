@@ -36,19 +36,20 @@ from bench._http_load import Load, load, post
 from bench.store import MEMBER_ID, deps_of, fill
 from cache import engine as valkey
 from cache.session_state import saw_alive
-from loyalty.catalogue import MediaKind
+from loyalty.catalogue.catalogue import MediaKind
 from models import engine, postgres
-from models.catalogue import Sku
+from models.catalogue.catalogue import Sku
 from models.engine import rows
 from models.ids import new_secret
-from models.operator import Operator
-from resolvers import category, flash_sale, flash_session, product
+from models.people.operator import Operator
+from resolvers.catalogue import category, product
+from resolvers.catalogue.product import Medium, NewSku
 from resolvers.clock import SystemClock
 from resolvers.deps import Deps
-from resolvers.flash_session import ItemWish, NewSale
+from resolvers.flash_sales import flash_sale, flash_session
+from resolvers.flash_sales.flash_session import ItemWish, NewSale
 from resolvers.group_commit import MOST
-from resolvers.product import Medium, NewSku
-from resolvers.token import TokenIssuer
+from resolvers.people.token import TokenIssuer
 
 SECONDS = float(os.environ.get("SECONDS", "5"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))

@@ -20,9 +20,9 @@ from bench.store import NOW, fill, throwaway
 from models.asyncpg_backend import SqlCount, sql_count
 from models.engine import rows, transaction
 from models.ids import new_id
-from models.session import SessionFamily
+from models.people.session import SessionFamily
 from resolvers.deps import Deps
-from resolvers.verify import verify
+from resolvers.invariants.verify import verify
 from schema.http import graphql_routes
 from schema.shop import shop_endpoint
 

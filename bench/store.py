@@ -13,9 +13,9 @@ from models import engine, postgres
 from models.engine import script
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.people.seal import Seal
+from resolvers.people.token import TokenIssuer
 from resolvers.prepare import prepare
-from resolvers.seal import Seal
-from resolvers.token import TokenIssuer
 from wechat.login import LoginClient
 from wechat.mini import MiniProgramHost
 

@@ -12,13 +12,13 @@ from statistics import median
 from time import perf_counter
 
 from bench.store import MEMBER_ID, NOW, throwaway
-from loyalty.tier import TierTable
+from loyalty.tiers.tier import TierTable
 from models.asyncpg_backend import SqlCount, sql_count
 from models.engine import rows, script, transaction
 from models.ids import new_id
 from models.programme import ProgrammeVersion
 from resolvers.programme import points_programme, tier_table
-from resolvers.tier_preview import preview
+from resolvers.tiers.tier_preview import preview
 
 MEMBERS = int(os.environ.get("MEMBERS", "1000000"))
 ORDERS = MEMBERS // 5

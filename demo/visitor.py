@@ -6,18 +6,20 @@ from uuid import UUID
 import httpx
 import structlog
 
-from loyalty.address import Contact, Region
-from loyalty.group_buy import GroupBuyState, TeamState
+from loyalty.group_buys.group_buy import GroupBuyState, TeamState
+from loyalty.people.address import Contact, Region
 from loyalty.refusal import Refusal
-from models.fulfilment import PickUpPoint
-from models.group_buy import GroupBuy, GroupItem, GroupTeam
+from models.delivery.fulfilment import PickUpPoint
+from models.group_buys.group_buy import GroupBuy, GroupItem, GroupTeam
 from models.ids import new_secret
-from models.member import Member
-from resolvers import address, group_buy, member, payment, session
-from resolvers.address import AddressWish
+from models.people.member import Member
 from resolvers.deps import Deps
-from resolvers.group_buy import Wish
-from resolvers.order_delivery import DeliveryWish
+from resolvers.group_buys import group_buy
+from resolvers.group_buys.group_buy import Wish
+from resolvers.orders.order_delivery import DeliveryWish
+from resolvers.payments import payment
+from resolvers.people import address, member, session
+from resolvers.people.address import AddressWish
 
 log = structlog.get_logger(__name__)
 

@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from loyalty.payment import NoticeOutcome
-from resolvers import notice
+from loyalty.payments.payment import NoticeOutcome
 from resolvers.deps import Deps
+from resolvers.payments import notice
 from wechat.errors import NoticeUnsupported, WeChatError
 
 MOST_BYTES = 64 * 1024

@@ -3,9 +3,9 @@
 from uuid import UUID
 
 from jobs.sweep import UNCHANGED, Sweep
-from resolvers import flash_gate, flash_rehearsal, flash_session, flash_wait
 from resolvers.deps import Deps
-from resolvers.flash_gate import AWAY, Repair
+from resolvers.flash_sales import flash_gate, flash_rehearsal, flash_session, flash_wait
+from resolvers.flash_sales.flash_gate import AWAY, Repair
 from telemetry import gate_drift_seen
 
 

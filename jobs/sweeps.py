@@ -6,34 +6,18 @@ from uuid import UUID
 
 from jobs.flash_sweeps import FLASH_SWEEPS
 from jobs.sweep import Sweep
-from loyalty.order import CloseReason
-from resolvers import (
-    after_sale_decision,
-    birthday,
-    coupon_expiry,
-    coupon_gift,
-    coupon_grant,
-    fulfilment,
-    group_team,
-    newcomer_pack,
-    notice,
-    order,
-    order_hold_watch,
-    order_quote,
-    payment,
-    points_expiry,
-    reconciliation,
-    referral_reward,
-    refund,
-    replay,
-    session_family,
-    shipping_upload,
-    tier,
-    tier_overlay,
-    tier_period,
-    unshipped_watch,
-)
+from loyalty.orders.order import CloseReason
+from resolvers import replay
+from resolvers.coupons import coupon_expiry, coupon_gift, coupon_grant, newcomer_pack
+from resolvers.delivery import fulfilment, shipping_upload, unshipped_watch
 from resolvers.deps import Deps
+from resolvers.group_buys import group_team
+from resolvers.orders import order, order_hold_watch, order_quote
+from resolvers.payments import after_sale_decision, notice, payment, reconciliation, refund
+from resolvers.people import birthday, session_family
+from resolvers.points import points_expiry
+from resolvers.referrals import referral_reward
+from resolvers.tiers import tier, tier_overlay, tier_period
 
 
 async def _orders(deps: Deps, limit: int) -> Sequence[tuple[UUID, UUID]]:

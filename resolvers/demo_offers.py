@@ -8,36 +8,33 @@ from uuid import UUID
 
 import structlog
 
-from loyalty.coupon import CouponKind
-from loyalty.flash_sale import FlashSaleState
-from loyalty.group_buy import GroupBuyState, GroupTerms
-from loyalty.newcomer_pack import NewcomerPack, PackItem
-from loyalty.pick_up import PickUpPlace
+from loyalty.coupons.coupon import CouponKind
+from loyalty.coupons.newcomer_pack import NewcomerPack, PackItem
+from loyalty.delivery.pick_up import PickUpPlace
+from loyalty.delivery.shipping import Rate, RegionRate, ShippingTerms
+from loyalty.flash_sales.flash_sale import FlashSaleState
+from loyalty.group_buys.group_buy import GroupBuyState, GroupTerms
+from loyalty.prices.promotion import OffStep, PromotionKind, PromotionScope, PromotionTerms
 from loyalty.programme import Definition
-from loyalty.promotion import OffStep, PromotionKind, PromotionScope, PromotionTerms
 from loyalty.refusal import Refusal
-from loyalty.shipping import Rate, RegionRate, ShippingTerms
 from loyalty.shop_time import business_day, day_start
-from models.catalogue import Sku
-from models.flash_sale import FlashSale
-from models.group_buy import GroupBuy
-from models.shipping import ShippingTemplate
-from resolvers import (
-    coupon_template,
-    flash_session,
-    group_campaign,
-    pick_up_point,
-    programme,
-    promotion,
-    shipping,
-)
-from resolvers.coupon_template import NewTemplate
+from models.catalogue.catalogue import Sku
+from models.delivery.shipping import ShippingTemplate
+from models.flash_sales.flash_sale import FlashSale
+from models.group_buys.group_buy import GroupBuy
+from resolvers import programme
+from resolvers.coupons import coupon_template
+from resolvers.coupons.coupon_template import NewTemplate
+from resolvers.delivery import pick_up_point, shipping
 from resolvers.deps import Deps
-from resolvers.flash_session import ItemWish as FlashWish
-from resolvers.flash_session import NewSale
-from resolvers.group_campaign import ItemWish as GroupWish
+from resolvers.flash_sales import flash_session
+from resolvers.flash_sales.flash_session import ItemWish as FlashWish
+from resolvers.flash_sales.flash_session import NewSale
+from resolvers.group_buys import group_campaign
+from resolvers.group_buys.group_campaign import ItemWish as GroupWish
+from resolvers.prices import promotion
+from resolvers.prices.promotion import NewPromotion
 from resolvers.programme import ProgrammeKind
-from resolvers.promotion import NewPromotion
 
 log = structlog.get_logger(__name__)
 

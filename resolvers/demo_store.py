@@ -3,18 +3,19 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from loyalty.catalogue import MediaKind
-from loyalty.check_in import CheckInProgramme, CheckInReward, MakeUpTerms, ProtectionTerms, RewardKind
-from loyalty.points import PointsProgramme
-from loyalty.rights import Role
-from loyalty.tier import TierLevel, TierTable
-from loyalty.tier_benefit import Benefit, BenefitKind
-from models.catalogue import Product
+from loyalty.catalogue.catalogue import MediaKind
+from loyalty.people.rights import Role
+from loyalty.points.check_in import CheckInProgramme, CheckInReward, MakeUpTerms, ProtectionTerms, RewardKind
+from loyalty.points.points import PointsProgramme
+from loyalty.tiers.tier import TierLevel, TierTable
+from loyalty.tiers.tier_benefit import Benefit, BenefitKind
+from models.catalogue.catalogue import Product
 from models.idempotency import IdempotencyRecord
-from models.operator import Operator
-from resolvers import category, demo_offers, product, programme
+from models.people.operator import Operator
+from resolvers import demo_offers, programme
+from resolvers.catalogue import category, product
+from resolvers.catalogue.product import Medium, NewSku
 from resolvers.deps import Deps
-from resolvers.product import Medium, NewSku
 from resolvers.programme import ProgrammeKind
 
 PICTURES = "https://img.example.com/tea-house"

@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 
 from cache.client import Client
-from loyalty.after_sale import AfterSaleTerms
-from loyalty.fulfilment import RECEIVE_AFTER, UNSHIPPED_AFTER
-from loyalty.order_quote import QUOTE_WINDOW
-from loyalty.price_history import Beside
-from loyalty.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
+from loyalty.delivery.fulfilment import RECEIVE_AFTER, UNSHIPPED_AFTER
+from loyalty.orders.order_quote import QUOTE_WINDOW
+from loyalty.payments.after_sale import AfterSaleTerms
+from loyalty.people.session import OPERATOR_REFRESH_TTL, REFRESH_TTL
+from loyalty.prices.price_history import Beside
 from resolvers.clock import Clock
 from resolvers.group_commit import GroupCommit
+from resolvers.people.seal import Seal
+from resolvers.people.token import TokenIssuer
 from resolvers.remembered import Remembered
-from resolvers.seal import Seal
-from resolvers.token import TokenIssuer
 from wechat.login import LoginClient
 from wechat.pay import PayClient
 from wechat.shipping import ShippingClient

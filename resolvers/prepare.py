@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from loyalty.check_in import CheckInProgramme
-from loyalty.newcomer_pack import NewcomerPack
-from loyalty.points import PointsProgramme
-from loyalty.referral_programme import ReferralProgramme
-from loyalty.tier import TierLevel, TierTable
+from loyalty.coupons.newcomer_pack import NewcomerPack
+from loyalty.points.check_in import CheckInProgramme
+from loyalty.points.points import PointsProgramme
+from loyalty.referrals.referral_programme import ReferralProgramme
+from loyalty.tiers.tier import TierLevel, TierTable
 from models.engine import MIGRATION_LOCK, rows, transaction
 from models.ids import new_id
 from models.programme import ProgrammeVersion

@@ -10,20 +10,20 @@ from uuid import UUID
 
 import orjson
 
-from loyalty.check_in import CheckInProgramme
-from loyalty.newcomer_pack import NewcomerPack
-from loyalty.points import PointsProgramme
+from loyalty.coupons.newcomer_pack import NewcomerPack
+from loyalty.points.check_in import CheckInProgramme
+from loyalty.points.points import PointsProgramme
 from loyalty.programme import Definition, admit_effective_at, admit_note
-from loyalty.referral_programme import ReferralProgramme
-from loyalty.tier import TierTable
+from loyalty.referrals.referral_programme import ReferralProgramme
+from loyalty.tiers.tier import TierTable
 from models.engine import retried, rows, transaction
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.programme import ProgrammeVersion
-from resolvers import audit
 from resolvers.deps import Deps
 from resolvers.naming import admit_names
-from resolvers.operator import lock_operator
+from resolvers.people import audit
+from resolvers.people.operator import lock_operator
 from resolvers.replay import remember, replayed
 
 Rules = TypeVar("Rules")

@@ -9,7 +9,7 @@ import strawberry
 
 from loyalty.refusal import Language
 from resolvers.deps import Deps
-from resolvers.token import TokenClaims
+from resolvers.people.token import TokenClaims
 from schema.loaders import Loaders
 
 

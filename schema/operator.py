@@ -6,55 +6,33 @@ Every field here names who may ask for it (``schema.permissions``); a house test
 import strawberry
 
 from resolvers.deps import Deps
-from resolvers.session import read_operator_token
-from resolvers.token import TokenInvalid
-from schema import (
-    address,
-    after_sale_decision,
-    birthday,
-    category,
-    check_in,
+from resolvers.people.session import read_operator_token
+from resolvers.people.token import TokenInvalid
+from schema import server_info
+from schema.assembly import build
+from schema.catalogue import category, product, sku, stock
+from schema.context import Context
+from schema.coupons import (
     coupon_code,
     coupon_gift,
     coupon_grant,
     coupon_template,
     coupon_till,
-    dispatch,
-    exception_case,
-    flash_session,
-    member,
-    member_code,
     member_coupon,
     newcomer_pack,
-    operator_account,
-    operator_group_buy,
-    operator_promotion,
-    pick_up_point,
-    points,
-    points_action,
-    points_book,
-    points_mall_item,
-    points_programme,
-    price_history,
-    product,
-    reconciliation,
-    referral_programme,
-    referral_review,
-    refund,
-    server_info,
-    shipping,
-    sku,
-    stock,
-    tier,
-    tier_overlay,
-    tier_preview,
-    why_log,
 )
-from schema.assembly import build
-from schema.context import Context
+from schema.delivery import dispatch, pick_up_point, shipping
 from schema.errors import Unauthenticated
+from schema.flash_sales import flash_session
+from schema.group_buys import operator_group_buy
 from schema.http import GraphQLEndpoint
+from schema.payments import after_sale_decision, exception_case, reconciliation, refund
+from schema.people import address, birthday, member, member_code, operator_account, why_log
+from schema.points import check_in, points, points_action, points_book, points_mall_item, points_programme
+from schema.prices import operator_promotion, price_history
 from schema.rates import Rates
+from schema.referrals import referral_programme, referral_review
+from schema.tiers import tier, tier_overlay, tier_preview
 
 QUERIES: tuple[type, ...] = (
     server_info.OperatorQuery,

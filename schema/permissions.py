@@ -8,8 +8,8 @@ import strawberry
 from strawberry.extensions import FieldExtension
 from strawberry.types.field import StrawberryField
 
-from loyalty.rights import Right, rights_of
-from resolvers.token import TokenClaims
+from loyalty.people.rights import Right, rights_of
+from resolvers.people.token import TokenClaims
 from schema.context import Info
 from schema.errors import Forbidden, Unauthenticated
 

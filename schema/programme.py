@@ -11,9 +11,9 @@ from uuid import UUID
 
 import strawberry
 
+from loyalty.people.rights import Right
 from loyalty.programme import MAX_NOTE_LENGTH, ProgrammeInvalid
 from loyalty.refusal import RefusalValue
-from loyalty.rights import Right
 from models.keyset import Slice
 from models.programme import ProgrammeVersion as ProgrammeVersionRow
 from resolvers import programme as verbs

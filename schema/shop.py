@@ -3,50 +3,26 @@
 import strawberry
 
 from resolvers.deps import Deps
-from resolvers.session import read_member_token
-from resolvers.token import TokenInvalid
-from schema import (
-    address,
-    after_sale,
-    cart,
-    cart_coupon,
-    category,
-    check_in,
-    check_in_make_up,
-    coupon,
-    coupon_gift,
-    coupon_till,
-    flash_sale,
-    fulfilment,
-    group_buy,
-    member,
-    member_code,
-    member_profile,
-    newcomer_pack,
-    order,
-    order_address,
-    order_place,
-    order_preview,
-    order_quote,
-    payment,
-    pick_up_point,
-    points,
-    points_book,
-    points_mall,
-    points_programme,
-    product,
-    promotion,
-    referral,
-    referral_programme,
-    server_info,
-    session,
-    tier,
-)
+from resolvers.people.session import read_member_token
+from resolvers.people.token import TokenInvalid
+from schema import server_info
 from schema.assembly import build
+from schema.catalogue import category, product
 from schema.context import Context
+from schema.coupons import coupon, coupon_gift, coupon_till, newcomer_pack
+from schema.delivery import fulfilment, pick_up_point
 from schema.errors import Unauthenticated
+from schema.flash_sales import flash_sale
+from schema.group_buys import group_buy
 from schema.http import GraphQLEndpoint
+from schema.orders import cart, cart_coupon, order, order_address, order_place, order_preview, order_quote
+from schema.payments import after_sale, payment
+from schema.people import address, member, member_code, member_profile, session
+from schema.points import check_in, check_in_make_up, points, points_book, points_mall, points_programme
+from schema.prices import promotion
 from schema.rates import Rates
+from schema.referrals import referral, referral_programme
+from schema.tiers import tier
 
 QUERIES: tuple[type, ...] = (
     server_info.ShopQuery,

@@ -22,15 +22,15 @@ from tortoise.context import TortoiseContext
 
 from cache import engine as valkey
 from cache.address import Form
-from loyalty.rights import Role
-from loyalty.session import MEMBER_ACCESS_TTL, OPERATOR_ACCESS_TTL
+from loyalty.people.rights import Role
+from loyalty.people.session import MEMBER_ACCESS_TTL, OPERATOR_ACCESS_TTL
 from models import engine, postgres
-from models.member import Member
+from models.people.member import Member
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.people.seal import Seal
+from resolvers.people.token import TokenIssuer
 from resolvers.prepare import prepare
-from resolvers.seal import Seal
-from resolvers.token import TokenIssuer
 from tests.doors import Bearer, Door, bearer, doors_app, make_member, make_operator
 from tests.redis_forms import RedisForm
 from tests.redis_forms import started as started_form

@@ -3,13 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from loyalty.coupon_issue import Quota
-from loyalty.coupon_till import TILL_CODE
-from models.coupon import Coupon, CouponQuota, CouponTemplate
-from models.coupon_till import CouponTillUse
+from loyalty.coupons.coupon_issue import Quota
+from loyalty.coupons.coupon_till import TILL_CODE
+from models.coupons.coupon import Coupon, CouponQuota, CouponTemplate
+from models.coupons.coupon_till import CouponTillUse
 from models.ids import new_secret
-from resolvers import coupon, coupon_template, coupon_till, one_time_code
-from resolvers.coupon_template import NewTemplate
+from resolvers import one_time_code
+from resolvers.coupons import coupon, coupon_template, coupon_till
+from resolvers.coupons.coupon_template import NewTemplate
 from resolvers.deps import Deps
 from tests.doors import make_operator
 

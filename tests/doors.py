@@ -10,14 +10,14 @@ import httpx
 import strawberry
 from starlette.applications import Starlette
 
-from loyalty.rights import Role
+from loyalty.people.rights import Role
 from models.engine import transaction
 from models.ids import new_id, new_secret
-from models.member import Member
-from models.operator import Operator
-from models.session import SessionFamily
+from models.people.member import Member
+from models.people.operator import Operator
+from models.people.session import SessionFamily
 from resolvers.deps import Deps
-from resolvers.member import join
+from resolvers.people.member import join
 from schema import operator, shop
 from schema.http import GraphQLEndpoint, graphql_routes
 from schema.rates import Rates

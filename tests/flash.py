@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from models.engine import rows
-from models.flash_sale import FlashItem, FlashSale
+from models.flash_sales.flash_sale import FlashItem, FlashSale
 from models.ids import new_secret
-from resolvers import flash_session
 from resolvers.deps import Deps
-from resolvers.flash_session import ItemWish, NewSale
+from resolvers.flash_sales import flash_session
+from resolvers.flash_sales.flash_session import ItemWish, NewSale
 from tests.doors import make_operator
 from tests.shelf import put_on_shelf
 

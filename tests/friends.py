@@ -7,15 +7,18 @@ from typing import Any
 from uuid import UUID
 
 from jobs.worker import run_due
-from loyalty.order import OrderLine
+from loyalty.orders.order import OrderLine
 from models.engine import rows, transaction
 from models.ids import new_secret
-from models.order import Order
-from models.referral import Referral, ReferralReward
-from resolvers import order, referral, session, settlement
+from models.orders.order import Order
+from models.referrals.referral import Referral, ReferralReward
 from resolvers.deps import Deps
+from resolvers.orders import order
+from resolvers.payments import settlement
+from resolvers.people import session
+from resolvers.people.session import SignedIn
 from resolvers.programme import ProgrammeKind
-from resolvers.session import SignedIn
+from resolvers.referrals import referral
 from tests.doors import make_member
 from tests.rulebook import published
 from tests.sandbox_server import SandboxControl

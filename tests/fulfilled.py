@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from loyalty.order import OrderLine
+from loyalty.orders.order import OrderLine
 from models.engine import rows
 from models.ids import new_secret
-from models.member import Member
-from models.order import Order
-from resolvers import order, payment
+from models.orders.order import Order
+from models.people.member import Member
 from resolvers.deps import Deps
-from resolvers.order_delivery import DeliveryWish
+from resolvers.orders import order
+from resolvers.orders.order_delivery import DeliveryWish
+from resolvers.payments import payment
 from tests.doors import Door, bearer, make_member, make_operator
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf

@@ -3,13 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from loyalty.points import EntryKind
+from loyalty.points.points import EntryKind
 from models.engine import transaction
 from models.ids import new_id, new_secret
-from models.points_mall import MallItem
-from resolvers import points, points_mall
+from models.points.points_mall import MallItem
 from resolvers.deps import Deps
-from resolvers.points_mall import NewItem
+from resolvers.points import points, points_mall
+from resolvers.points.points_mall import NewItem
 from resolvers.programme import points_programme
 from tests.doors import make_operator
 

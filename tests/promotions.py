@@ -3,13 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from loyalty.promotion import PromotionQuota
+from loyalty.prices.promotion import PromotionQuota
 from models.ids import new_secret
-from models.promotion import Promotion
-from models.promotion import PromotionQuota as QuotaRow
-from resolvers import promotion
+from models.prices.promotion import Promotion
+from models.prices.promotion import PromotionQuota as QuotaRow
 from resolvers.deps import Deps
-from resolvers.promotion import NewPromotion
+from resolvers.prices import promotion
+from resolvers.prices.promotion import NewPromotion
 from tests.doors import make_operator
 
 TOP = frozenset({"code", "title", "priority", "opens_at", "closes_at"})

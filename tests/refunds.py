@@ -4,21 +4,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from loyalty.after_sale import AfterSaleKind, AfterSaleReason
-from loyalty.fulfilment import Pieces
-from loyalty.order import OrderLine
-from loyalty.payment import RefundCause, RefundState
-from loyalty.refund import MOST_REFUNDS, RefundEffect
-from models.after_sale import AfterSale, OrderRefund
+from loyalty.delivery.fulfilment import Pieces
+from loyalty.orders.order import OrderLine
+from loyalty.payments.after_sale import AfterSaleKind, AfterSaleReason
+from loyalty.payments.payment import RefundCause, RefundState
+from loyalty.payments.refund import MOST_REFUNDS, RefundEffect
 from models.engine import rows
 from models.ids import new_id, new_secret
-from models.order import Order
-from models.order import OrderLine as OrderLineRow
-from models.payment import Payment, Refund
-from resolvers import after_sale, exception_action, order, parcel, payment, refund
-from resolvers.after_sale import Asked
+from models.orders.order import Order
+from models.orders.order import OrderLine as OrderLineRow
+from models.payments.after_sale import AfterSale, OrderRefund
+from models.payments.payment import Payment, Refund
+from resolvers.delivery import parcel
 from resolvers.deps import Deps
-from resolvers.order_price import CouponWish
+from resolvers.orders import order
+from resolvers.orders.order_price import CouponWish
+from resolvers.payments import after_sale, exception_action, payment, refund
+from resolvers.payments.after_sale import Asked
 from tests.doors import make_operator
 from tests.sandbox_server import SandboxControl
 

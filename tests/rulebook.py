@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from loyalty.programme import Definition
-from loyalty.tier import GrowthEntryKind
+from loyalty.tiers.tier import GrowthEntryKind
 from models.engine import transaction
 from models.ids import new_secret
 from models.programme import ProgrammeVersion
-from models.tier import GrowthEntry
+from models.tiers.tier import GrowthEntry
 from resolvers.deps import Deps
-from resolvers.growth import grow, reverse_growth
 from resolvers.programme import ProgrammeKind, publish, tier_table
+from resolvers.tiers.growth import grow, reverse_growth
 from tests.doors import make_operator
 
 LEVELS: tuple[Mapping[str, Any], ...] = (

@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
-from loyalty.catalogue import StockKind
-from models.catalogue import Product, Sku
+from loyalty.catalogue.catalogue import StockKind
+from models.catalogue.catalogue import Product, Sku
 from models.engine import transaction
 from models.ids import new_id, new_secret
-from resolvers import price_history, stock
+from resolvers.catalogue import stock
 from resolvers.deps import Deps
+from resolvers.prices import price_history
 
 
 async def put_on_shelf(

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from loyalty.catalogue import MediaKind
-from models.catalogue import Category, Product, Sku
+from loyalty.catalogue.catalogue import MediaKind
+from models.catalogue.catalogue import Category, Product, Sku
 from models.ids import new_secret
-from resolvers import category, product
+from resolvers.catalogue import category, product
+from resolvers.catalogue.product import Medium, NewSku
 from resolvers.deps import Deps
-from resolvers.product import Medium, NewSku
 from tests.doors import make_operator
 
 PICTURE = Medium(kind=MediaKind.IMAGE, url="https://img.example.com/tea.jpg")

@@ -5,15 +5,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from loyalty.group_buy import Fallback, GroupTerms
+from loyalty.group_buys.group_buy import Fallback, GroupTerms
 from models.engine import rows
-from models.group_buy import GroupItem, GroupSeat, GroupTeam
+from models.group_buys.group_buy import GroupItem, GroupSeat, GroupTeam
 from models.ids import new_secret
-from models.order import Order
-from resolvers import group_buy, group_campaign, payment
+from models.orders.order import Order
 from resolvers.deps import Deps
-from resolvers.group_buy import Wish
-from resolvers.group_campaign import ItemWish
+from resolvers.group_buys import group_buy, group_campaign
+from resolvers.group_buys.group_buy import Wish
+from resolvers.group_buys.group_campaign import ItemWish
+from resolvers.payments import payment
 from tests.doors import make_member, make_operator
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf

@@ -15,13 +15,14 @@ import pytest_asyncio
 from starlette.applications import Starlette
 
 from hooks.pay import MOST_BYTES, pay_route
-from loyalty.order import OrderLine
+from loyalty.orders.order import OrderLine
 from models.engine import rows
 from models.ids import new_secret
-from models.order import Order
-from resolvers import order, payment
+from models.orders.order import Order
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.orders import order
+from resolvers.payments import payment
 from tests.doors import make_member
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -227,7 +228,7 @@ async def test_a_letter_of_a_forger_is_refused_and_would_pay_if_his_key_were_tru
 async def test_a_payment_of_one_fen_would_pay_the_order_if_nobody_compared(
     waiting: Waiting, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loyalty.payment.compare", lambda _expected, _actual: ())
+    monkeypatch.setattr("loyalty.payments.payment.compare", lambda _expected, _actual: ())
     await wechat.post(
         "notices/forge",
         out_trade_no=waiting.out_trade_no,

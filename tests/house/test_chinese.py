@@ -49,10 +49,14 @@ HELPERS = frozenset({"_bounded", "_admit_text", "_fit"})
 """What refuses a field in a rule, whose name is the first argument."""
 
 
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
 def refusals() -> list[type[Refusal]]:
     for path in SOURCES:
-        if path.parent.name in ("loyalty", "cache"):
-            import_module(f"{path.parent.name}.{path.stem}")
+        if module_of(path).startswith(("loyalty.", "cache.")):
+            import_module(module_of(path))
     return [one for one in Refusal.registry.values() if one.__module__.split(".")[0] in FOLDERS]
 
 
@@ -120,7 +124,7 @@ def test_every_field_that_a_rule_refuses_has_a_chinese_name() -> None:
     by_name = {refusal.__name__: refusal for refusal in REFUSALS if refusal.zh_words}
     checked = 0
     for path, tree in SOURCES.items():
-        here = [one for one in by_name.values() if one.__module__ == f"loyalty.{path.stem}"]
+        here = [one for one in by_name.values() if one.__module__ == module_of(path)]
         for name, call in calls(tree):
             given = (
                 [one.value for one in call.keywords if one.arg in placeholders(by_name[name].zh)]

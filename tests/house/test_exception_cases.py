@@ -4,12 +4,12 @@ import ast
 from pathlib import Path
 
 import resolvers
-from loyalty.exception_case import RULES, CaseAction, CaseKind
-from loyalty.payment import RefundCause
-from loyalty.reconciliation import Difference
-from resolvers.exception_action import RETRIES
+from loyalty.payments.exception_case import RULES, CaseAction, CaseKind
+from loyalty.payments.payment import RefundCause
+from loyalty.payments.reconciliation import Difference
+from resolvers.payments.exception_action import RETRIES
 
-SOURCES = sorted(Path(path) for folder in resolvers.__path__ for path in Path(folder).glob("*.py"))
+SOURCES = sorted(Path(path) for folder in resolvers.__path__ for path in Path(folder).rglob("*.py"))
 HANDED_ON: dict[str, set[str]] = {
     # The two causes that a payment is given back for, and the three lists of a reconciliation.
     "payment.py cause": {RefundCause.LATE_PAYMENT, RefundCause.DUPLICATE_PAYMENT},

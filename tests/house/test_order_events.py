@@ -4,15 +4,15 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from loyalty.order_event import TITLES, OrderEventKind
-from loyalty.payment import RefundCause
+from loyalty.orders.order_event import TITLES, OrderEventKind
+from loyalty.payments.payment import RefundCause
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {kind.value for kind in OrderEventKind}
 KINDS = VALUES | {f"OrderEventKind.{kind.name}" for kind in OrderEventKind}
 KINDS |= {f"RefundCause.{cause.name}" for cause in RefundCause if cause.value in VALUES}
 CAUSES = (RefundCause.LATE_PAYMENT, RefundCause.DUPLICATE_PAYMENT)
-"""The kinds that ``resolvers.payment`` names by the cause of a refund instead."""
+"""The kinds that ``resolvers.payments.payment`` names by the cause of a refund instead."""
 
 
 def notes(source: str) -> Iterator[str]:
@@ -28,7 +28,7 @@ def notes(source: str) -> Iterator[str]:
 
 def test_every_note_of_a_verb_is_of_a_kind_that_is_named() -> None:
     written = {
-        (path.name, kind) for path in (ROOT / "resolvers").glob("*.py") for kind in notes(path.read_text("utf-8"))
+        (path.name, kind) for path in (ROOT / "resolvers").rglob("*.py") for kind in notes(path.read_text("utf-8"))
     }
     assert ("payment.py", "cause") in written
     unknown = {one for one in written if one[1] not in KINDS} - {("payment.py", "cause")}

@@ -14,7 +14,7 @@ from graphql import (
     is_specified_scalar_type,
 )
 
-from loyalty.rights import RIGHTS, Right, Role
+from loyalty.people.rights import RIGHTS, Right, Role
 from schema.committed_sdl import sdl
 from schema.operator import operator_schema
 from schema.permissions import ForEveryone, ForMembers, ForOperators, Needs

@@ -9,7 +9,7 @@ from jobs.sweep import BATCH, FIRST_REST, MOST_RESTING, UNCHANGED, Resting, Swee
 from jobs.sweeps import SWEEPS
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.flash_gate import CHECK_EVERY
+from resolvers.flash_sales.flash_gate import CHECK_EVERY
 from tests.flash import make_sale
 
 

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty import programme
-from loyalty.check_in import CheckInProgramme
-from loyalty.coupon import CouponTerms
-from loyalty.newcomer_pack import NewcomerPack
-from loyalty.points import PointsProgramme
-from loyalty.points_mall import MallItem
+from loyalty.coupons.coupon import CouponTerms
+from loyalty.coupons.newcomer_pack import NewcomerPack
+from loyalty.points.check_in import CheckInProgramme
+from loyalty.points.points import PointsProgramme
+from loyalty.points.points_mall import MallItem
+from loyalty.prices.promotion import PromotionTerms
 from loyalty.programme import Fields, Name, Noun, ProgrammeInvalid, admit_names
-from loyalty.promotion import PromotionTerms
-from loyalty.referral_programme import ReferralProgramme
-from loyalty.tier import TierTable
+from loyalty.referrals.referral_programme import ReferralProgramme
+from loyalty.tiers.tier import TierTable
 from tests.loyalty.worked_examples import worked
 
 

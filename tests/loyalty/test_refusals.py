@@ -8,9 +8,10 @@ import loyalty
 from loyalty.refusal import Refusal
 from tests.loyalty.worked_examples import RULES
 
-SOURCES = sorted(Path(path) for folder in loyalty.__path__ for path in Path(folder).glob("*.py"))
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(Path(path) for folder in loyalty.__path__ for path in Path(folder).rglob("*.py"))
 for source in SOURCES:
-    import_module(f"loyalty.{source.stem}")
+    import_module(".".join(source.relative_to(ROOT).with_suffix("").parts))
 OURS = {refusal.__name__: refusal for refusal in Refusal.registry.values() if refusal.__module__.startswith("loyalty.")}
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from loyalty.address import Region, admit_region
-from loyalty.coupon_code import read_code
-from loyalty.fulfilment import fit_carrier, fit_tracking_number
-from loyalty.member_code import MEMBER_CODE, MemberCodeInvalid
-from loyalty.pick_up import PickUpPlace, fit_place
-from loyalty.referral_code import read_code as read_referral_code
-from loyalty.shipping import ShippingTerms
+from loyalty.coupons.coupon_code import read_code
+from loyalty.delivery.fulfilment import fit_carrier, fit_tracking_number
+from loyalty.delivery.pick_up import PickUpPlace, fit_place
+from loyalty.delivery.shipping import ShippingTerms
+from loyalty.people.address import Region, admit_region
+from loyalty.people.member_code import MEMBER_CODE, MemberCodeInvalid
+from loyalty.referrals.referral_code import read_code as read_referral_code
 from loyalty.typed import half_width, regular_code
 from tests.loyalty.worked_examples import worked
 

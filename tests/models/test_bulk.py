@@ -10,9 +10,9 @@ from models.asyncpg_backend import SqlCount, sql_count
 from models.bulk import insert, inserted
 from models.engine import rows
 from models.ids import new_id
-from models.member import Member
-from models.operator import AuditRow, Operator
-from models.referral import ReferralToken
+from models.people.member import Member
+from models.people.operator import AuditRow, Operator
+from models.referrals.referral import ReferralToken
 from resolvers.clock import SetClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,7 +8,7 @@ import pytest
 from models import engine
 from models.asyncpg_backend import Unavailable, translated
 from models.ids import new_id
-from models.member import Member
+from models.people.member import Member
 from resolvers.clock import SetClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,7 +7,7 @@ import pytest
 from tortoise.queryset import QuerySet
 
 from models.asyncpg_backend import SqlCount, sql_count
-from models.catalogue import Category
+from models.catalogue.catalogue import Category
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, fetch
 

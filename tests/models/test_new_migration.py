@@ -1,7 +1,7 @@
 """A migration is made for what changed in the tables, and for nothing else."""
 
-from models.member import Member
 from models.new_migration import changes
+from models.people.member import Member
 
 
 async def test_the_models_and_the_migrations_agree() -> None:

@@ -9,19 +9,20 @@ import pytest
 import pytest_asyncio
 from tortoise.migrations.executor import MigrationTarget
 
-from loyalty.coupon import CouponState
-from loyalty.order import OrderLine, OrderState
-from loyalty.rights import Role
+from loyalty.coupons.coupon import CouponState
+from loyalty.orders.order import OrderLine, OrderState
+from loyalty.people.rights import Role
 from models import declared, engine
-from models.coupon import Coupon
+from models.coupons.coupon import Coupon
 from models.engine import rows
 from models.ids import new_secret
-from models.order import Order
-from resolvers import order, payment, refund
+from models.orders.order import Order
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.order_price import CouponWish
-from resolvers.verify import verify
+from resolvers.invariants.verify import verify
+from resolvers.orders import order
+from resolvers.orders.order_price import CouponWish
+from resolvers.payments import payment, refund
 from tests.conftest import make_database
 from tests.doors import make_operator
 from tests.sandbox_server import SandboxControl

@@ -11,9 +11,9 @@ import pytest
 from models import engine
 from models.engine import rows
 from models.ids import new_secret
-from models.member import Member
+from models.people.member import Member
 from resolvers.deps import Deps
-from resolvers.verify import verify
+from resolvers.invariants.verify import verify
 from tests.doors import Bearer, Door, bearer, make_member
 from tests.sandbox_server import SandboxControl
 

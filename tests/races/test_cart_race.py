@@ -4,8 +4,8 @@ import pytest
 
 from models.engine import rows
 from models.ids import new_secret
-from resolvers import cart as verbs
 from resolvers.deps import Deps
+from resolvers.orders import cart as verbs
 from tests.doors import Door
 from tests.races.buyers import (
     Buyer,

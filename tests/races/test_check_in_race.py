@@ -8,14 +8,14 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from loyalty.points import EntryKind
-from models.check_in import CheckIn
+from loyalty.points.points import EntryKind
 from models.engine import changed, rows, transaction
 from models.ids import new_id, new_secret
-from models.points import PointsAccount, PointsEntry
-from resolvers import points
+from models.points.check_in import CheckIn
+from models.points.points import PointsAccount, PointsEntry
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.points import points
 from resolvers.programme import points_programme
 from tests.doors import Bearer, Door, make_member
 

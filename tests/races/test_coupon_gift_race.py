@@ -6,14 +6,14 @@ from uuid import UUID
 import pytest
 from tortoise.exceptions import IntegrityError
 
-from loyalty.coupon import CouponState, CouponStateRefused
-from loyalty.coupon_gift import CouponGiftInvalid, GiftState
+from loyalty.coupons.coupon import CouponState, CouponStateRefused
+from loyalty.coupons.coupon_gift import CouponGiftInvalid, GiftState
 from models.asyncpg_backend import Conflict
-from models.coupon import Coupon
-from models.coupon_gift import CouponGift
+from models.coupons.coupon import Coupon
+from models.coupons.coupon_gift import CouponGift
 from models.engine import rows
 from models.ids import new_secret
-from resolvers import coupon_gift
+from resolvers.coupons import coupon_gift
 from resolvers.deps import Deps
 from tests.coupons import claimed
 from tests.doors import Door, make_member

@@ -7,14 +7,14 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.coupon import CouponCodeInvalid, CouponsGone, GrantState
+from loyalty.coupons.coupon import CouponCodeInvalid, CouponsGone, GrantState
 from loyalty.refusal import Refusal
 from models.asyncpg_backend import Unavailable
-from models.coupon import CouponCode, CouponGrant, CouponQuota, CouponTemplate
+from models.coupons.coupon import CouponCode, CouponGrant, CouponQuota, CouponTemplate
 from models.engine import changed
 from models.ids import new_secret
-from models.order import Order
-from resolvers import coupon, coupon_grant, coupon_hold, coupon_issue, coupon_template
+from models.orders.order import Order
+from resolvers.coupons import coupon, coupon_grant, coupon_hold, coupon_issue, coupon_template
 from resolvers.deps import Deps
 from tests.coupons import claimed, counted, make_template
 from tests.doors import Door, make_member, make_operator

@@ -6,14 +6,14 @@ from uuid import UUID
 import pytest
 from tortoise.exceptions import IntegrityError
 
-from loyalty.coupon import CouponNotUsable, CouponState
-from loyalty.coupon_till import CouponTillCodeInvalid
+from loyalty.coupons.coupon import CouponNotUsable, CouponState
+from loyalty.coupons.coupon_till import CouponTillCodeInvalid
 from loyalty.refusal import Refusal
 from models.asyncpg_backend import Conflict
-from models.coupon import Coupon
+from models.coupons.coupon import Coupon
 from models.engine import rows
 from models.ids import new_secret
-from resolvers import coupon_till
+from resolvers.coupons import coupon_till
 from resolvers.deps import Deps
 from tests.coupons import claimed
 from tests.doors import Door, make_member, make_operator

@@ -12,17 +12,18 @@ import httpx
 import pytest
 
 from cache.engine import connect
-from loyalty.flash_sale import FlashLimitReached, FlashSoldOut
+from loyalty.flash_sales.flash_sale import FlashLimitReached, FlashSoldOut
 from models.asyncpg_backend import Conflict
 from models.engine import changed, rows, transaction
 from models.ids import new_secret
-from resolvers import flash_gate as gate
-from resolvers import flash_sale, flash_wait, order
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.flash_gate import AWAY, Repair
+from resolvers.flash_sales import flash_gate as gate
+from resolvers.flash_sales import flash_sale, flash_wait
+from resolvers.flash_sales.flash_gate import AWAY, Repair
 from resolvers.group_commit import GroupCommit
-from resolvers.order_write import write_orders
+from resolvers.orders import order
+from resolvers.orders.order_write import write_orders
 from tests.doors import Door, doors_app, make_member
 from tests.flash import Sale, close_sale, make_sale, pieces
 from tests.races.buyers import (

@@ -3,14 +3,14 @@
 import asyncio
 from uuid import UUID
 
-from loyalty.fulfilment import Pieces
-from loyalty.pick_up import PickUpPlace
+from loyalty.delivery.fulfilment import Pieces
+from loyalty.delivery.pick_up import PickUpPlace
 from loyalty.refusal import Refusal
 from models.engine import changed, rows
 from models.ids import new_secret
-from models.operator import AuditRow
-from models.order import Order, OrderEvent
-from resolvers import fulfilment, parcel, pick_up, pick_up_point
+from models.orders.order import Order, OrderEvent
+from models.people.operator import AuditRow
+from resolvers.delivery import fulfilment, parcel, pick_up, pick_up_point
 from resolvers.deps import Deps
 from tests.doors import make_operator
 from tests.fulfilled import paid_order

@@ -11,17 +11,18 @@ import pytest
 from tortoise.exceptions import IntegrityError
 
 from jobs.sweeps import SWEEPS
-from loyalty.group_buy import Fallback, SeatState, TeamState
+from loyalty.group_buys.group_buy import Fallback, SeatState, TeamState
 from models.engine import changed, rows, transaction
-from models.group_buy import GroupBuy, GroupSeat, GroupTeam
+from models.group_buys.group_buy import GroupBuy, GroupSeat, GroupTeam
 from models.ids import new_secret
-from models.order import Order
-from resolvers import fulfilment, group_seat, group_team
-from resolvers.after_sale import Asked, request
-from resolvers.after_sale_decision import approve
+from models.orders.order import Order
 from resolvers.clock import SetClock
+from resolvers.delivery import fulfilment
 from resolvers.deps import Deps
-from resolvers.group_seat import Change
+from resolvers.group_buys import group_seat, group_team
+from resolvers.group_buys.group_seat import Change
+from resolvers.payments.after_sale import Asked, request
+from resolvers.payments.after_sale_decision import approve
 from tests import teams
 from tests.doors import Bearer, Door, bearer, make_operator
 from tests.races.buyers import (

@@ -5,13 +5,13 @@ from uuid import UUID
 
 import pytest_asyncio
 
-from loyalty.tier import GrowthEntryKind
+from loyalty.tiers.tier import GrowthEntryKind
 from models.engine import changed, rows, transaction
 from models.ids import new_id
-from models.tier import GrowthEntry, Membership, TierChange
+from models.tiers.tier import GrowthEntry, Membership, TierChange
 from resolvers.deps import Deps
-from resolvers.growth import grow
 from resolvers.programme import tier_table
+from resolvers.tiers.growth import grow
 from tests.doors import make_member
 from tests.rulebook import buys, refunds, tiers
 

@@ -8,18 +8,18 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.check_in import AlreadyCheckedIn
-from loyalty.check_in_make_up import MakeUpLimitReached
-from loyalty.points import PointsShort
+from loyalty.points.check_in import AlreadyCheckedIn
+from loyalty.points.check_in_make_up import MakeUpLimitReached
+from loyalty.points.points import PointsShort
 from loyalty.refusal import Refusal
-from models.check_in import CheckIn
 from models.ids import new_secret
-from models.member import Member
-from models.points import PointsAccount
-from resolvers import check_in, check_in_calendar
-from resolvers.check_in_calendar import make_up_day
+from models.people.member import Member
+from models.points.check_in import CheckIn
+from models.points.points import PointsAccount
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.points import check_in, check_in_calendar
+from resolvers.points.check_in_calendar import make_up_day
 from resolvers.programme import ProgrammeKind
 from tests.doors import Bearer, Door, bearer, make_member
 from tests.races.buyers import (

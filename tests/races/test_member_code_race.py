@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from cache.one_time_code import key_of
-from loyalty.member_code import MEMBER_CODE, MemberCodeInvalid
-from loyalty.rights import Role
+from loyalty.people.member_code import MEMBER_CODE, MemberCodeInvalid
+from loyalty.people.rights import Role
 from models.ids import new_secret
-from models.operator import AuditRow
+from models.people.operator import AuditRow
 from resolvers.deps import Deps
-from resolvers.member_code import resolve, show
+from resolvers.people.member_code import resolve, show
 from tests.doors import Bearer, Door, make_member, make_operator
 from tests.races.buyers import at_once
 

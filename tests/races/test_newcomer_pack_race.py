@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 from tortoise.exceptions import IntegrityError
 
-from models.coupon import CouponTemplate
-from resolvers import newcomer_pack
+from models.coupons.coupon import CouponTemplate
+from resolvers.coupons import newcomer_pack
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind
 from tests.coupons import counted, make_template

@@ -6,15 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.points import EntryKind
-from models import points_ledger
+from loyalty.points.points import EntryKind
 from models.engine import changed, rows, transaction
 from models.ids import new_id
-from models.order import Order
-from resolvers import order as orders
-from resolvers import points
+from models.orders.order import Order
+from models.points import points_ledger
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.orders import order as orders
+from resolvers.points import points
 from resolvers.programme import points_programme
 from tests.doors import Bearer, Door, make_member
 from tests.races.buyers import (

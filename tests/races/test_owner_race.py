@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from loyalty.operator import LastOwner
-from loyalty.rights import Role
+from loyalty.people.operator import LastOwner
+from loyalty.people.rights import Role
 from models.engine import changed
-from models.operator import Operator
-from resolvers import operator as verbs
+from models.people.operator import Operator
 from resolvers.deps import Deps
+from resolvers.people import operator as verbs
 from tests.doors import make_operator
 
 

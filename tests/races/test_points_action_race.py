@@ -7,11 +7,11 @@ import pytest
 
 from loyalty.refusal import Refusal
 from models.ids import new_secret
-from models.points import PointsAccount
-from models.points_action import PointsAction
-from resolvers import points
+from models.points.points import PointsAccount
+from models.points.points_action import PointsAction
 from resolvers.deps import Deps
-from resolvers.points_action import reward
+from resolvers.points import points
+from resolvers.points.points_action import reward
 from resolvers.programme import ProgrammeKind
 from tests.doors import make_member, make_operator
 from tests.races.buyers import (

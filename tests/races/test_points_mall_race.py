@@ -6,9 +6,9 @@ import pytest
 
 from models.engine import changed, rows, transaction
 from models.ids import new_secret
-from models.points_mall import MallItem
-from resolvers import points_mall
+from models.points.points_mall import MallItem
 from resolvers.deps import Deps
+from resolvers.points import points_mall
 from tests.doors import Door, bearer, make_member, make_operator
 from tests.mall import give_points, make_item
 from tests.races.buyers import (

@@ -1,9 +1,9 @@
 """Many operators change one price at once: the history has every price once, in one order, and ends with the SKU's."""
 
-from models.catalogue import Sku
+from models.catalogue.catalogue import Sku
 from models.ids import new_secret
-from models.price_change import PriceChange
-from resolvers import sku
+from models.prices.price_change import PriceChange
+from resolvers.catalogue import sku
 from resolvers.deps import Deps
 from tests.doors import make_operator
 from tests.races.buyers import assert_the_books_are_right, at_once

@@ -3,15 +3,15 @@
 import asyncio
 from uuid import UUID
 
-from loyalty.order import OrderLine
-from loyalty.order_quote import QuoteNotFound
-from loyalty.promotion import PromotionGone
+from loyalty.orders.order import OrderLine
+from loyalty.orders.order_quote import QuoteNotFound
+from loyalty.prices.promotion import PromotionGone
 from models.engine import changed, retried, rows, transaction
 from models.ids import new_secret
-from models.order import Order
-from models.promotion import PromotionHold
-from resolvers import order, order_quote
+from models.orders.order import Order
+from models.prices.promotion import PromotionHold
 from resolvers.deps import Deps
+from resolvers.orders import order, order_quote
 from tests.doors import make_member
 from tests.promotions import run_promotion, stop_promotion, used
 from tests.shelf import put_on_shelf

@@ -7,13 +7,14 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.order import OrderLine
+from loyalty.orders.order import OrderLine
 from models import engine
 from models.ids import new_secret
-from models.referral import Referral, ReferralReward
-from resolvers import order, referral, referral_reward
+from models.referrals.referral import Referral, ReferralReward
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.orders import order
+from resolvers.referrals import referral, referral_reward
 from tests.friends import account, comes, friend, inviter, rules, settles
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf

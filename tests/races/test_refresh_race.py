@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from tortoise.queryset import QuerySet
 
-from loyalty.session import RefreshInvalid
+from loyalty.people.session import RefreshInvalid
 from models.engine import transaction
-from models.session import RefreshToken, SessionFamily
-from resolvers import session
+from models.people.session import RefreshToken, SessionFamily
 from resolvers.deps import Deps
-from resolvers.session_family import Subject, TokenPair, exchange, open_family
-from resolvers.token import TokenInvalid
+from resolvers.people import session
+from resolvers.people.session_family import Subject, TokenPair, exchange, open_family
+from resolvers.people.token import TokenInvalid
 from tests.doors import make_member
 
 TABS = 16

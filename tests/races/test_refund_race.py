@@ -6,15 +6,15 @@ from uuid import UUID
 import pytest
 from tortoise.exceptions import IntegrityError
 
-from loyalty.after_sale import AfterSaleKind, AfterSaleReason
-from loyalty.order import OrderStateRefused
-from loyalty.refund import RefundInProgress, RefundLinesInvalid
-from models.after_sale import AfterSale, OrderRefund
+from loyalty.orders.order import OrderStateRefused
+from loyalty.payments.after_sale import AfterSaleKind, AfterSaleReason
+from loyalty.payments.refund import RefundInProgress, RefundLinesInvalid
 from models.ids import new_secret
-from models.order import Order, OrderLine
-from resolvers import after_sale, after_sale_row, refund, refund_part
-from resolvers.after_sale import Asked
+from models.orders.order import Order, OrderLine
+from models.payments.after_sale import AfterSale, OrderRefund
 from resolvers.deps import Deps
+from resolvers.payments import after_sale, after_sale_row, refund, refund_part
+from resolvers.payments.after_sale import Asked
 from tests.doors import Door, make_operator
 from tests.races.buyers import (
     assert_the_books_are_right,

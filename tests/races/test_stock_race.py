@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.catalogue import StockKind
-from loyalty.order import OutOfStock
-from models.catalogue import Product, Sku, StockEntry
+from loyalty.catalogue.catalogue import StockKind
+from loyalty.orders.order import OutOfStock
+from models.catalogue.catalogue import Product, Sku, StockEntry
 from models.engine import changed, in_transaction, retried, rows, transaction
 from models.ids import new_id
-from resolvers import price_history
+from resolvers.catalogue.stock import move
 from resolvers.clock import SetClock
-from resolvers.stock import move
+from resolvers.prices import price_history
 
 TAKERS = 200
 STOCK = 20

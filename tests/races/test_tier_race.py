@@ -4,16 +4,16 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-from loyalty.tier import GrowthEntryKind
-from models import growth_ledger
+from loyalty.tiers.tier import GrowthEntryKind
 from models.engine import rows, transaction
 from models.ids import new_id, new_secret
-from models.tier import GrowthEntry, Membership, TierChange, TierOverlay
+from models.tiers import growth_ledger
+from models.tiers.tier import GrowthEntry, Membership, TierChange, TierOverlay
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.programme import ProgrammeKind, tier_table
-from resolvers.tier_overlay import due, end_override, grant_trial, set_override, settle
-from resolvers.tier_period import end_periods
+from resolvers.tiers.tier_overlay import due, end_override, grant_trial, set_override, settle
+from resolvers.tiers.tier_period import end_periods
 from tests.doors import make_member, make_operator
 from tests.rulebook import LEVELS, buys, published, tiers
 

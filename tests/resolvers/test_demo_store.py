@@ -8,21 +8,22 @@ import pytest
 import pytest_asyncio
 
 from models import engine
-from models.catalogue import Category, Product, ProductMedia, Sku, StockEntry
-from models.coupon import CouponTemplate
+from models.catalogue.catalogue import Category, Product, ProductMedia, Sku, StockEntry
+from models.coupons.coupon import CouponTemplate
+from models.delivery.fulfilment import PickUpPoint
+from models.delivery.shipping import ShippingTemplate
 from models.engine import rows
-from models.fulfilment import PickUpPoint
 from models.ids import new_id
 from models.keyset import Page
-from models.operator import AuditRow
-from models.promotion import Promotion
-from models.shipping import ShippingTemplate
-from resolvers import flash_sale, group_buy
-from resolvers.catalogue import ON_SALE, browse
+from models.people.operator import AuditRow
+from models.prices.promotion import Promotion
+from resolvers.catalogue.catalogue import ON_SALE, browse
 from resolvers.clock import SetClock
 from resolvers.demo_offers import PACK
 from resolvers.demo_store import SHELVES, fill, renew
 from resolvers.deps import Deps
+from resolvers.flash_sales import flash_sale
+from resolvers.group_buys import group_buy
 from resolvers.programme import check_in_programme, for_joining, points_programme, tier_table
 from tests.conftest import make_database
 from tests.doors import make_operator

@@ -5,20 +5,22 @@ from typing import Any
 
 import pytest
 
-from loyalty.order import OrderLine
+from loyalty.orders.order import OrderLine
 from loyalty.programme import ProgrammeInvalid
-from models.catalogue import Category, Product
-from models.coupon import CouponTemplate
+from models.catalogue.catalogue import Category, Product
+from models.coupons.coupon import CouponTemplate
 from models.ids import new_id, new_secret
+from models.prices.promotion import Promotion
 from models.programme import ProgrammeVersion
-from models.promotion import Promotion
-from models.tier import Membership
-from resolvers import coupon_template, order, promotion
+from models.tiers.tier import Membership
 from resolvers.clock import SetClock
-from resolvers.coupon_template import TemplateChanges
+from resolvers.coupons import coupon_template
+from resolvers.coupons.coupon_template import TemplateChanges
 from resolvers.deps import Deps
+from resolvers.orders import order
+from resolvers.prices import promotion
+from resolvers.prices.promotion import PromotionChanges
 from resolvers.programme import ProgrammeKind
-from resolvers.promotion import PromotionChanges
 from tests.coupons import make_template
 from tests.doors import make_member, make_operator
 from tests.promotions import run_promotion

@@ -7,12 +7,12 @@ import pytest
 import pytest_asyncio
 
 from loyalty.idempotency import KeyReused
+from loyalty.people.session import AccountDisabled
 from loyalty.programme import ProgrammeInvalid
-from loyalty.session import AccountDisabled
-from loyalty.tier import TierTable
+from loyalty.tiers.tier import TierTable
 from models.engine import changed
 from models.keyset import Page
-from models.operator import AuditRow
+from models.people.operator import AuditRow
 from models.programme import ProgrammeVersion
 from resolvers.clock import SetClock
 from resolvers.deps import Deps

@@ -11,8 +11,8 @@ import strawberry
 from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationDefinitionNode, OperationType, execute, parse
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from loyalty.rights import Role
-from resolvers.token import TokenClaims
+from loyalty.people.rights import Role
+from resolvers.people.token import TokenClaims
 from schema import limits
 from schema.context import Context
 from schema.documents import Prepared

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import strawberry
 
+from loyalty.people.rights import Right
 from loyalty.refusal import Refusal as RuleRefusal
-from loyalty.rights import Right
 from models.asyncpg_backend import Unavailable
 from schema.assembly import build
 from schema.context import Info

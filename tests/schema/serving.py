@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from resolvers.clock import Clock, SetClock
 from resolvers.deps import Deps
-from resolvers.token import TokenClaims, TokenIssuer
+from resolvers.people.token import TokenClaims, TokenIssuer
 from schema import operator, shop
 from schema.context import Context
 from schema.errors import Unauthenticated

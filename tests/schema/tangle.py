@@ -17,7 +17,7 @@ from zlib import crc32
 import strawberry
 
 from loyalty import refusal as rule
-from loyalty.rights import Right
+from loyalty.people.rights import Right
 from resolvers.deps import Deps
 from schema.assembly import build
 from schema.context import Info

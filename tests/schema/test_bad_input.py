@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from cache import engine as valkey
-from loyalty.session import MEMBER_ACCESS_TTL
+from loyalty.people.session import MEMBER_ACCESS_TTL
 from models.engine import rows
 from models.ids import new_id, new_secret
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.token import TokenIssuer
+from resolvers.people.token import TokenIssuer
 from tests.doors import Bearer, Door, doors_app
 from tests.shelf import put_on_shelf
 from tests.tables import everything

@@ -24,13 +24,13 @@ from graphql import (
     is_required_input_field,
 )
 
-from loyalty.order import OrderLine
+from loyalty.orders.order import OrderLine
 from models.engine import rows, transaction
 from models.ids import new_id, new_secret
-from resolvers import order
 from resolvers.deps import Deps
-from resolvers.exception_case import open_case
-from resolvers.verify import verify
+from resolvers.invariants.verify import verify
+from resolvers.orders import order
+from resolvers.payments.exception_case import open_case
 from tests.conftest import make_database
 from tests.doors import Bearer, Door, doors_app, make_member
 from tests.schema.asking import document, fields_of, read_schema

@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from resolvers.token import TokenIssuer
+from resolvers.people.token import TokenIssuer
 from tests.schema.serving import MEMBER, NOON, OPERATOR, SESSION, client_of, codes, door_app, door_deps
 
 DEPS = door_deps()

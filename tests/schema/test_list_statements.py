@@ -7,15 +7,19 @@ import pytest
 import pytest_asyncio
 from graphql import get_named_type
 
-from loyalty.order import OrderLine
-from loyalty.pick_up import PickUpPlace
+from loyalty.delivery.pick_up import PickUpPlace
+from loyalty.orders.order import OrderLine
 from models.asyncpg_backend import SqlCount, sql_count
 from models.engine import transaction
 from models.ids import new_id, new_secret
-from models.member import Member
-from resolvers import order, pick_up_point, points_book, refund, stock
+from models.people.member import Member
+from resolvers.catalogue import stock
+from resolvers.delivery import pick_up_point
 from resolvers.deps import Deps
-from resolvers.exception_case import open_case
+from resolvers.orders import order
+from resolvers.payments import refund
+from resolvers.payments.exception_case import open_case
+from resolvers.points import points_book
 from resolvers.programme import ProgrammeKind
 from tests.conftest import make_database
 from tests.doors import Bearer, Door, make_member, make_operator

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from loyalty.rights import Role
+from loyalty.people.rights import Role
 from models.ids import new_secret
 from resolvers.clock import SetClock
 from tests.doors import Bearer, Door

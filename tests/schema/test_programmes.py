@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from loyalty.rights import Role
+from loyalty.people.rights import Role
 from models.ids import new_secret
 from models.programme import ProgrammeVersion
 from resolvers.clock import SetClock

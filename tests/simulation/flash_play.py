@@ -14,10 +14,10 @@ import asyncpg
 import pytest
 
 from models.engine import rows
-from resolvers import flash_gate as gate
 from resolvers.clock import SetClock, SystemClock
 from resolvers.deps import Deps
-from resolvers.flash_gate import Repair
+from resolvers.flash_sales import flash_gate as gate
+from resolvers.flash_sales.flash_gate import Repair
 from tests.flash import Sale, pieces
 from tests.races.buyers import assert_the_books_are_right
 from tests.simulation.flash_history import Call, problems

@@ -17,13 +17,13 @@ import httpx
 
 from jobs.sweep import BATCH
 from jobs.sweeps import SWEEPS
-from loyalty.rights import Role
+from loyalty.people.rights import Role
 from models.engine import changed, rows
 from models.ids import new_secret
-from models.member import Member
-from models.operator import Operator
-from resolvers import points_book
-from resolvers.verify import verify
+from models.people.member import Member
+from models.people.operator import Operator
+from resolvers.invariants.verify import verify
+from resolvers.points import points_book
 from tests.coupons import make_template
 from tests.doors import Bearer, Door, bearer, doors_app, make_member, make_operator
 from tests.sandbox_server import Refused

@@ -3,12 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from loyalty.group_buy import Fallback
+from loyalty.group_buys.group_buy import Fallback
 from models.engine import rows
 from models.ids import new_secret
-from models.order import Order
-from resolvers import group_buy
-from resolvers.group_buy import Wish
+from models.orders.order import Order
+from resolvers.group_buys import group_buy
+from resolvers.group_buys.group_buy import Wish
 from tests import teams
 from tests.simulation.world import World, _latest
 

@@ -31,8 +31,8 @@ from models.engine import script
 from resolvers.clock import SystemClock
 from resolvers.deps import Deps
 from resolvers.group_commit import GroupCommit
-from resolvers.seal import Seal
-from resolvers.token import TokenIssuer
+from resolvers.people.seal import Seal
+from resolvers.people.token import TokenIssuer
 from tests.doors import bearer, doors_app, make_member
 from tests.flash import Sale, make_sale
 from tests.races.test_kill_race import sandbox_of, signed_in

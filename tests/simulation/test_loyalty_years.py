@@ -22,8 +22,9 @@ from jobs.sweeps import SWEEPS
 from loyalty.shop_time import business_day
 from models.engine import rows
 from models.ids import new_secret
-from resolvers import member_profile, points_action, points_book
-from resolvers.check_in_calendar import calendar, make_up_day
+from resolvers.people import member_profile
+from resolvers.points import points_action, points_book
+from resolvers.points.check_in_calendar import calendar, make_up_day
 from resolvers.programme import ProgrammeKind
 from tests.rulebook import LEVELS, published
 from tests.simulation.world import MEMBERS, SHELF, World

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from loyalty.group_buy import Fallback
+from loyalty.group_buys.group_buy import Fallback
 from tests.simulation.teams import SIZES, TeamWorld
 from tests.simulation.test_store import MEMBER, NOTICES, POINTS_PROGRAMMES, SEED, STEPS, STORIES, WHICH, Stories
 

@@ -18,23 +18,25 @@ import httpx
 from cache import engine as valkey
 from jobs.sweep import BATCH
 from jobs.sweeps import SWEEPS
-from loyalty.order import OrderLine
-from loyalty.points_lot import available
+from loyalty.orders.order import OrderLine
+from loyalty.people.rights import Role
+from loyalty.people.session import MEMBER_ACCESS_TTL, OPERATOR_ACCESS_TTL
+from loyalty.points.points_lot import available
 from loyalty.refusal import Refusal
-from loyalty.rights import Role
-from loyalty.session import MEMBER_ACCESS_TTL, OPERATOR_ACCESS_TTL
 from models import engine
-from models import points_ledger as ledger
 from models.engine import rows
 from models.ids import new_secret
-from resolvers import check_in, order, payment, points_book, refund
+from models.points import points_ledger as ledger
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
+from resolvers.invariants.verify import verify
+from resolvers.orders import order
+from resolvers.payments import payment, refund
+from resolvers.people.seal import Seal
+from resolvers.people.token import TokenIssuer
+from resolvers.points import check_in, points_book
 from resolvers.programme import ProgrammeKind
 from resolvers.replay import KEPT
-from resolvers.seal import Seal
-from resolvers.token import TokenIssuer
-from resolvers.verify import verify
 from tests.conftest import make_database
 from tests.doors import make_member, make_operator
 from tests.rulebook import published, tiers

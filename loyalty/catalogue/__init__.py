@@ -1,0 +1,1 @@
+"""What is sold: categories, products, SKUs and their stock."""

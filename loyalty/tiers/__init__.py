@@ -1,0 +1,1 @@
+"""Growth value, tiers and their benefits."""

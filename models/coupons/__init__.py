@@ -1,0 +1,1 @@
+"""Coupons: templates, giving out, holding, gifts, the till, and the newcomer pack."""

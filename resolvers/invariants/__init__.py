@@ -1,0 +1,1 @@
+"""The invariants of the books, proven by SQL over everything there is."""

@@ -1,0 +1,1 @@
+"""Carts and orders, from the question what it costs to the last line of the timeline."""

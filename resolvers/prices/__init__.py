@@ -1,0 +1,1 @@
+"""What a piece costs: pricing, promotions, and the history of prices."""

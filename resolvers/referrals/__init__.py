@@ -1,0 +1,1 @@
+"""Inviting friends: who brought whom, and what it pays."""

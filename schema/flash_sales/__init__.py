@@ -1,0 +1,1 @@
+"""Flash sales: sessions, the gate, the queue and the rehearsal."""

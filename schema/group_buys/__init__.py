@@ -1,0 +1,1 @@
+"""Group-buys: campaigns, teams and seats."""
