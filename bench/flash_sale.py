@@ -54,7 +54,7 @@ from resolvers.people.token import TokenIssuer
 SECONDS = float(os.environ.get("SECONDS", "5"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 CONNECTIONS = [int(part) for part in os.environ.get("CONNECTIONS", "32,256,1024").split(",")]
-BUYERS = int(os.environ.get("BUYERS", "40000"))
+BUYERS = int(os.environ.get("BUYERS", "80000"))
 LOOKERS = 2_000
 STOCK = 100_000
 ROOT = Path(__file__).parents[1]
