@@ -274,8 +274,8 @@ def admit_decision_words(words: str) -> None:
 
 
 def fit_parcel(*, carrier: str, number: str) -> tuple[str, str]:
-    """Carrier and number of a return parcel as they are kept, without blanks around them. Raises: AfterSaleInvalid."""
-    carrier, number = carrier.strip(), half_width(number)
+    """Carrier and number of a return parcel as they are kept, in half width. Raises: AfterSaleInvalid."""
+    carrier, number = half_width(carrier), half_width(number)
     if not 1 <= len(carrier) <= MAX_CARRIER:
         raise AfterSaleInvalid(field="carrier")
     if not 1 <= len(number) <= MAX_PARCEL_NUMBER or not number.isascii():

@@ -3,7 +3,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from loyalty.coupons.coupon import CouponKind, CouponTerms
@@ -13,7 +13,7 @@ from loyalty.points.points import PointsProgramme
 from loyalty.prices import promotion as rule
 from loyalty.prices.pricing import coupon_lines, price
 from loyalty.prices.promotion import OfferedPromotion, Partner, PromotionKind, PromotionTerms
-from loyalty.prices.promotion_choice import Promoted, promote
+from loyalty.prices.promotion_choice import Promoted, covered, promote
 from loyalty.prices.promotion_hint import HintKind, hints
 from loyalty.prices.unit_price import PriceLine, TierTerms
 from loyalty.programme import ProgrammeInvalid
@@ -431,16 +431,46 @@ def test_promotions_add_up_on_every_line(
     assert sum(line.payable_fen for line in quote.lines) == quote.payable_fen >= 0
 
 
+def share_across(lines: list[PriceLine], on: list[OfferedPromotion]) -> bool:
+    """Whether sets of pieces share what they take off between goods of an amount off and others."""
+    goods = [(one.terms.kind, set(covered(one, lines))) for one in on]
+    sets = [those for kind, those in goods if kind in (PromotionKind.BUNDLE, PromotionKind.PIECES)]
+    amounts = [those for kind, those in goods if kind is PromotionKind.AMOUNT_OFF]
+    return any(those & amount and those - amount for those in sets for amount in amounts)
+
+
 @settings(max_examples=400, deadline=None)
 @given(LINES, TIERS, on_offer())
 def test_another_promotion_never_makes_the_goods_dearer(
     lines: list[PriceLine], terms: TierTerms | None, on: list[OfferedPromotion]
 ) -> None:
+    assume(not share_across(lines, on))
     dearest = None
     for many in range(len(on) + 1):
         payable_fen = promote(lines, tier=terms, promotions=on[:many]).payable_fen
         assert dearest is None or payable_fen <= dearest
         dearest = payable_fen
+
+
+def test_cheaper_pieces_may_leave_an_amount_off_less_to_take() -> None:
+    lines = [PriceLine(sku_id=UUID(int=at), quantity=1, list_price_fen=listed) for at, listed in ((1, 32), (2, 32))]
+    first = {"sku_ids": [str(UUID(int=1))]}
+    both = [
+        offered(
+            {
+                "kind": "amount_off",
+                "steps": [{"threshold_fen": 32, "off_fen": 16}],
+                "scope": first,
+                "combines": ["promotions"],
+            },
+            at=0,
+        ),
+        offered({"kind": "bundle", "pieces": 2, "price_fen": 32, "combines": ["promotions"]}, at=1),
+    ]
+    cheaper = offered({"kind": "discount", "price_fen": 1, "scope": first, "combines": ["promotions"]}, at=2)
+    assert share_across(lines, both)
+    assert promote(lines, promotions=both).payable_fen == 16
+    assert promote(lines, promotions=[*both, cheaper]).payable_fen > 16
 
 
 @settings(max_examples=150, deadline=None)
