@@ -231,9 +231,13 @@ def wechat_url() -> Iterator[str]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def wechat(wechat_url: str, clock: SetClock) -> AsyncIterator[SandboxControl]:
-    """The sandbox with everything forgotten, its clock set to the store's; it runs on from there."""
+    """The sandbox with everything forgotten, its clock set to the store's; it runs on from there.
+
+    A refund ends and a notice leaves only in `settle` and `advance`, never beside a test that looks.
+    """
     control = SandboxControl(wechat_url)
     await control.reset()
+    await control.post("notices/courier", on_call=True)
     await control.post("clock/set", at=clock.now().isoformat())
     yield control
     await control.close()

@@ -55,6 +55,27 @@ async def test_a_redirect_is_no_acknowledgement(trade: Trade, shop: Shop) -> Non
     assert (await trade.sandbox.notices(NUMBER))[0]["state"] == "pending"
 
 
+async def test_a_courier_on_call_leaves_only_when_told_to_settle(trade: Trade, shop: Shop) -> None:
+    await trade.sandbox.post("notices/courier", on_call=True)
+    await trade.paid()
+    await trade.client.refund(
+        out_trade_no=NUMBER,
+        out_refund_no="R1",
+        refund_fen=50,
+        total_fen=100,
+        reason="x",
+        notify_url=trade.notify_url,
+    )
+    await trade.sandbox.post("clock/advance", seconds=86_400)
+    assert ([each["attempts"] for each in await trade.sandbox.notices(NUMBER)], shop.arrived) == ([[]], [])
+    await trade.sandbox.settle()
+    assert [each["event_type"] for each in await trade.sandbox.notices(NUMBER)] == [
+        "TRANSACTION.SUCCESS",
+        "REFUND.SUCCESS",
+    ]
+    assert len(shop.arrived) == 2
+
+
 async def test_a_lost_notice_leaves_the_query(trade: Trade, shop: Shop) -> None:
     await trade.sandbox.script_notices(out_trade_no=NUMBER, drop=True)
     await trade.paid()

@@ -37,6 +37,9 @@ class Courier:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._number = max((each.number for each in world.records.deliveries.values()), default=0)
         self._generation = 0
+        self._settling = 0
+        self.on_call = False
+        """Refunds end and notices leave only while `settle` waits for them."""
 
     def post(self, *, event_type: str, out_trade_no: str, notify_url: str, resource: dict[str, Any]) -> None:
         """Send a new notice, as its script says."""
@@ -85,10 +88,11 @@ class Courier:
             try:
                 while True:
                     self._changed.clear()
-                    finish_due(self._world)
-                    for delivery in self._due():
-                        task = asyncio.create_task(self._deliver(http, delivery))
-                        self._under_way[delivery.key] = task
+                    if not self._rests():
+                        finish_due(self._world)
+                        for delivery in self._due():
+                            task = asyncio.create_task(self._deliver(http, delivery))
+                            self._under_way[delivery.key] = task
                     async with self._idle:
                         self._idle.notify_all()
                     wait_s = self._until_next_s()
@@ -104,17 +108,24 @@ class Courier:
 
     async def settle(self, timeout_s: float) -> bool:
         """Wait until nothing that is due now is left to deliver; False when that takes longer than `timeout_s`."""
+        self._settling += 1
+        self.wake()
         try:
             async with asyncio.timeout(timeout_s), self._idle:
                 await self._idle.wait_for(lambda: not self._changed.is_set() and not self._busy())
         except TimeoutError:
             return False
+        finally:
+            self._settling -= 1
         return True
 
     async def send_now(self, delivery: Delivery) -> Attempt:
         """Deliver once, now, whatever its state and its clock; the attempt is counted."""
         async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_WITHIN_S) as http:
             return await self._attempt(http, delivery)
+
+    def _rests(self) -> bool:
+        return self.on_call and not self._settling
 
     def _busy(self) -> bool:
         return bool(self._under_way) or bool(self._due())
@@ -128,6 +139,8 @@ class Courier:
         ]
 
     def _until_next_s(self) -> float:
+        if self._rests():
+            return CHECK_S
         records = self._world.records
         times = [
             each.next_s

@@ -235,6 +235,13 @@ async def notices_settle(world: "World", wanted: Wanted) -> Any:
     return {"settled": await world.courier.settle(float(wanted.get("timeout_s", SETTLE_S)))}
 
 
+async def notices_courier(world: "World", wanted: Wanted) -> Any:
+    """Whether refunds end and notices leave only while somebody waits in ``settle``: ``on_call``; at once otherwise."""
+    world.courier.on_call = _of(wanted, "on_call", bool)
+    world.courier.wake()
+    return {"on_call": world.courier.on_call}
+
+
 async def fault(world: "World", wanted: Wanted) -> Any:
     """What an endpoint does wrong next; see the guide for the fields."""
     return asdict(world.faults.add(**wanted))
@@ -339,6 +346,7 @@ def operator_routes(world: "World") -> list[Route]:
         ("POST", "notices/forge", notice_forge),
         ("POST", "notices/probe", notice_probe),
         ("POST", "notices/settle", notices_settle),
+        ("POST", "notices/courier", notices_courier),
         ("GET", "faults", faults),
         ("POST", "faults", fault),
         ("DELETE", "faults", faults_clear),

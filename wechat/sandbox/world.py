@@ -65,4 +65,5 @@ class World:
         self.trade_managed = True
         self.unshippable.clear()
         self.gate.notice_serial = self.credentials.platform_keys[0].serial
+        self.courier.on_call = False
         self.courier.forget()
