@@ -61,10 +61,12 @@ async def keep(
         before = await replayed(member_id, key=key, operation=operation, content=content)
         if before is not None:
             return await OrderQuote.get(id=UUID(before["quote_id"]))
-        await _give_up(member_id, now, "TRUE")
-        basket = await read_basket(member_id, lines, now, zone=deps.zone)
+        old = await OrderQuote.get_or_none(member_id=member_id, state=QuoteState.PENDING)
+        basket = await read_basket(member_id, lines, now, zone=deps.zone, without=old.id if old else None)
         going = await order_delivery.read(deps, basket, delivery, now)
         priced = await price_basket(basket, coupons, points_wanted, now, ship=going.ship)
+        if old is not None:
+            await _end([old], now)
         kept = await OrderQuote.create(
             id=new_id(now),
             member_id=member_id,
@@ -77,8 +79,16 @@ async def keep(
         )
         result = {"quote_id": str(kept.id)}
         await remember(member_id, key=key, operation=operation, content=content, result=result, now=now)
-        await _hold(kept, priced.quote, now)
+        await _hold_instead(old or kept, kept, priced.quote, now)
         return kept
+
+
+async def _hold_instead(old: OrderQuote, kept: OrderQuote, quote: Quote, now: datetime) -> None:
+    """Hold what a price needs instead of what a quote holds; the quotas of both are locked first, in their order."""
+    held = await PromotionHold.filter(quote_id=old.id, state=PromotionHoldState.PENDING)
+    await promotion_hold.lock([*(one.promotion_id for one in held), *(one.promotion.id for one in quote.promotions)])
+    await promotion_hold.release_quotes([old.id], now)
+    await _hold(kept, quote, now)
 
 
 async def _hold(kept: OrderQuote, quote: Quote, now: datetime) -> None:
@@ -94,13 +104,12 @@ async def _hold(kept: OrderQuote, quote: Quote, now: datetime) -> None:
         )
 
 
-async def _give_up(member_id: UUID, now: datetime, which: str) -> None:
-    gone = await rows(
+async def _end(quotes: Sequence[OrderQuote], now: datetime) -> None:
+    await changed(
         "UPDATE order_quote SET state = CASE WHEN expires_at <= $2 THEN 'expired' ELSE 'released' END, "
-        f"resolved_at = $2 WHERE member_id = $1 AND state = 'pending' AND {which} RETURNING id",
-        [member_id, now],
+        "resolved_at = $2 WHERE id = ANY($1::uuid[]) AND state = 'pending'",
+        [[one.id for one in quotes], now],
     )
-    await promotion_hold.release_quotes([row["id"] for row in gone], now)
 
 
 async def ended(deps: Deps, limit: int) -> list[UUID]:
@@ -117,7 +126,9 @@ async def expire(deps: Deps, *, member_id: UUID) -> None:
     """Note that a kept quote is over, so that quotas tell what is held. Nothing waits for it. Harmless to repeat."""
     now = deps.clock.now()
     async with transaction(member_id):
-        await _give_up(member_id, now, "expires_at <= $2")
+        over = await OrderQuote.filter(member_id=member_id, state=QuoteState.PENDING, expires_at__lte=now)
+        await _end(over, now)
+        await promotion_hold.release_quotes([one.id for one in over], now)
 
 
 async def kept_for(member_id: UUID, quote_id: UUID, *, content: Mapping[str, Any], now: datetime) -> OrderQuote:
@@ -140,11 +151,7 @@ async def renew(kept: OrderQuote, quote: Quote, now: datetime) -> bool:
     """Let the kept quote hold what this price needs instead. False, and nothing is done: there is not enough of it."""
     try:
         async with savepoint():
-            held = await PromotionHold.filter(quote_id=kept.id, state=PromotionHoldState.PENDING)
-            wanted = [one.promotion.id for one in quote.promotions]
-            await promotion_hold.lock([*(one.promotion_id for one in held), *wanted])
-            await promotion_hold.release_quotes([kept.id], now)
-            await _hold(kept, quote, now)
+            await _hold_instead(kept, kept, quote, now)
     except PromotionGone:
         return False
     return True

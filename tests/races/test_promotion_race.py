@@ -12,6 +12,7 @@ from models.orders.order import Order
 from models.prices.promotion import PromotionHold
 from resolvers.deps import Deps
 from resolvers.orders import order, order_quote
+from resolvers.prices import promotion_hold
 from tests.doors import make_member
 from tests.promotions import run_promotion, stop_promotion, used
 from tests.shelf import put_on_shelf
@@ -107,6 +108,46 @@ async def test_kept_prices_that_are_too_late_for_a_better_promotion_stay_good(de
     assert (await used(better), (await used(tenth))[0]) == ((USES, USES * 3_000), BUYERS - USES)
     for one in (tenth, better):
         await stop_promotion(deps, one)
+
+
+async def test_who_keeps_another_price_holds_no_quota_while_waiting_for_a_lower_one(deps: Deps) -> None:
+    skus = [await put_on_shelf(deps, stock_left=100) for _ in range(2)]
+    ran = {(await run_promotion(deps, sku_id, total_limit=USES)).id: sku_id for sku_id in skus}
+    low, high = sorted(ran)
+    member = await make_member(deps)
+
+    async def keeps(promotion_id: UUID) -> None:
+        await order_quote.keep(
+            deps,
+            member_id=member.id,
+            lines=[OrderLine(sku_id=ran[promotion_id], quantity=1)],
+            points_wanted=0,
+            idempotency_key=new_secret(12),
+        )
+
+    await keeps(high)
+    is_busy, is_free = asyncio.Event(), asyncio.Event()
+
+    async def busy_with_the_low_one() -> None:
+        async with transaction():
+            await promotion_hold.lock([low])
+            is_busy.set()
+            await is_free.wait()
+
+    busy = asyncio.create_task(busy_with_the_low_one())
+    await is_busy.wait()
+    keeping = asyncio.create_task(keeps(low))
+    async with asyncio.timeout(20):
+        while not await rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not keeping.done()
+    # Whoever goes the other way, from the low one to the high one, is let through.
+    async with transaction():
+        await rows("SET LOCAL lock_timeout = '5s'")
+        await promotion_hold.lock([high])
+    is_free.set()
+    await asyncio.gather(busy, keeping)
+    held = {hold.promotion_id: hold.state for hold in await PromotionHold.all()}
+    assert held == {high: "released", low: "pending"}
 
 
 async def test_reading_before_writing_would_give_more_uses_than_there_are(deps: Deps) -> None:
