@@ -1,4 +1,4 @@
-"""Paid goods that wait too long: told once, and no longer when they are gone."""
+"""Paid goods that wait too long: told once, no longer when they are gone, and anew after a voided parcel."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -9,14 +9,15 @@ import pytest
 import pytest_asyncio
 
 from jobs.sweeps import SWEEPS
-from models.delivery.fulfilment import PickUpPoint
+from models.delivery.fulfilment import Parcel, PickUpPoint
+from models.engine import rows
 from models.ids import new_id, new_secret
 from models.orders.order import Order
 from models.payments.payment import ExceptionCase
 from resolvers.clock import SetClock
-from resolvers.delivery import pick_up, unshipped_watch
+from resolvers.delivery import parcel, pick_up, unshipped_watch
 from resolvers.deps import Deps
-from resolvers.payments import refund
+from resolvers.payments import exception_case, refund
 from tests.doors import make_operator
 from tests.fulfilled import paid_order
 from tests.refunds import give_back, send
@@ -80,7 +81,8 @@ async def test_an_order_that_is_not_sent_in_time_is_told_once(
     case = await case_of(one)
     assert case is not None
     assert (case.due_at, case.resolved_at) == (clock.now() + timedelta(hours=12), None)
-    assert case.details == {"address": False}
+    assert one.paid_at is not None
+    assert case.details == {"address": False, "since": one.paid_at.isoformat()}
     assert await unshipped_watch.overdue(replace(deps, unshipped_after=timedelta(0)), 10) == []
 
 
@@ -144,6 +146,70 @@ async def test_the_case_settles_itself_when_the_goods_are_gone(
     assert case is not None
     assert (case.resolved_by_id, case.resolved_at, case.resolution) == (None, clock.now(), "已发货、备货或退款")
     await passes(deps, clock, wechat, minutes=10)
+    assert await watched(deps) == 0
+
+
+async def void(deps: Deps, one: Order) -> UUID:
+    """The order's only parcel was not sent after all; its id."""
+    boss = await make_operator(deps)
+    sent = await Parcel.get(order_id=one.id, voided_at__isnull=True)
+    await parcel.void(deps, operator_id=boss.id, parcel_id=sent.id)
+    return sent.id
+
+
+async def cases(one: Order) -> list[tuple[str, bool]]:
+    """What each case of the order is known by, and whether it stands open."""
+    found = await ExceptionCase.filter(order_id=one.id, kind="unshipped").order_by("id")
+    return [(case.key, case.resolved_at is None) for case in found]
+
+
+async def test_a_parcel_voided_after_the_case_is_told_anew_when_its_own_time_is_over(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    deps = open_store
+    one, _ = await paid_order(deps, wechat)
+    await passes(deps, clock, wechat, hours=36)
+    assert await watched(deps) == 1
+    told = [(f"unshipped:{one.id}", False)]
+    for _ in range(2):
+        await send(deps, one.id)
+        await passes(deps, clock, wechat, hours=1)
+        parcel_id, since = await void(deps, one), clock.now()
+        assert await watched(deps) == 0
+        await passes(deps, clock, wechat, hours=36, seconds=-1)
+        assert await watched(deps) == 0
+        await passes(deps, clock, wechat, seconds=1)
+        assert await watched(deps) == 1
+        assert await watched(deps) == 0
+        assert await cases(one) == [*told, (f"unshipped:{parcel_id}", True)]
+        case = await ExceptionCase.get(key=f"unshipped:{parcel_id}")
+        assert case.details == {"address": False, "since": since.isoformat()}
+        told.append((case.key, False))
+    await send(deps, one.id)
+    assert await cases(one) == told
+
+
+async def test_a_parcel_voided_before_the_case_or_while_it_stands_is_no_other_case(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    deps = open_store
+    one, _ = await paid_order(deps, wechat, 2)
+    await send(deps, one.id)
+    await void(deps, one)
+    await passes(deps, clock, wechat, hours=36)
+    assert await watched(deps) == 1
+    (line,) = await rows("SELECT id FROM order_line WHERE order_id = $1", [one.id])
+    await send(deps, one.id, {line["id"]: 1})
+    await void(deps, one)
+    await passes(deps, clock, wechat, hours=36)
+    assert await watched(deps) == 0
+    case = await case_of(one)
+    assert case is not None
+    boss = await make_operator(deps)
+    await exception_case.resolve(
+        deps, operator_id=boss.id, case_id=case.id, resolution="等待补货", idempotency_key=new_secret(12)
+    )
+    await passes(deps, clock, wechat, hours=36)
     assert await watched(deps) == 0
 
 
