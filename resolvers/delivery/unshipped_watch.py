@@ -1,6 +1,6 @@
 """Finds paid orders whose goods wait too long, and tells a person before WeChat's time for sending them is over.
 
-An order is told by its own id, and once more for each parcel that is voided after its case was settled, by the parcel's.
+An order is told by its own id, and once more for each parcel voided after its case was settled, by the parcel's.
 """
 
 from collections.abc import Sequence
