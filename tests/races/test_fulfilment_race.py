@@ -1,7 +1,10 @@
 """Many hands send the last pieces, many tills read one code: one does. The controls look first and write then."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from uuid import UUID
+
+import pytest
 
 from loyalty.delivery.fulfilment import Pieces
 from loyalty.delivery.pick_up import PickUpPlace
@@ -12,9 +15,11 @@ from models.orders.order import Order, OrderEvent
 from models.people.operator import AuditRow
 from resolvers.delivery import fulfilment, parcel, pick_up, pick_up_point
 from resolvers.deps import Deps
+from resolvers.payments import after_sale
 from tests.doors import make_operator
 from tests.fulfilled import paid_order
-from tests.races.buyers import at_once
+from tests.races.buyers import assert_the_books_are_right, at_once, without_member_locks
+from tests.refunds import ask_back
 from tests.sandbox_server import SandboxControl
 
 AT_ONCE = 12
@@ -131,7 +136,53 @@ async def test_a_receipt_races_a_void_and_one_of_them_stands(deps: Deps, wechat:
     )
 
 
-async def _waiting(deps: Deps, wechat: SandboxControl) -> Order:
+async def _asked_back_and_read(deps: Deps, order: Order, till: UUID) -> list[str]:
+    """The member asks for the money of one of two pieces while the till reads the code: how each ended."""
+    (line, *_) = await rows("SELECT id FROM order_line WHERE order_id = $1", [order.id])
+    shown = await pick_up.show(deps, member_id=order.member_id, order_id=order.id)
+
+    async def quietly(deed: Awaitable[object], name: str) -> str:
+        try:
+            await deed
+        except Refusal as refusal:
+            return refusal.code
+        return name
+
+    reads = pick_up.verify(deps, operator_id=till, code=shown.code, idempotency_key=new_secret(12))
+    asks = ask_back(deps, order, {line["id"]: 1})
+    return await at_once([quietly(asks, "asked back"), quietly(reads, "handed out")])
+
+
+async def test_a_piece_is_asked_back_or_handed_out_and_never_both(deps: Deps, wechat: SandboxControl) -> None:
+    tills = await _operators(deps, 8)
+    for till in tills:
+        order = await _waiting(deps, wechat, 2)
+        answers = await _asked_back_and_read(deps, order, till)
+        assert answers in (["asked back", "PIECES_CLAIMED"], ["RETURN_NEEDED", "handed out"])
+    await assert_the_books_are_right()
+
+
+async def test_control_without_the_lock_a_piece_is_handed_out_and_its_money_asked_back(
+    deps: Deps, wechat: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (till,) = await _operators(deps, 1)
+    order = await _waiting(deps, wechat, 2)
+    both_have_looked = asyncio.Barrier(2)
+
+    def after_a_look(real: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        async def writes(*args: object, **kwargs: object) -> object:
+            await asyncio.wait_for(both_have_looked.wait(), 20)
+            return await real(*args, **kwargs)
+
+        return writes
+
+    without_member_locks(monkeypatch, together=2)
+    monkeypatch.setattr(after_sale, "claim", after_a_look(after_sale.claim))
+    monkeypatch.setattr(fulfilment, "receive", after_a_look(fulfilment.receive))
+    assert await _asked_back_and_read(deps, order, till) == ["asked back", "handed out"]
+
+
+async def _waiting(deps: Deps, wechat: SandboxControl, quantity: int = 1) -> Order:
     (hand,) = await _operators(deps, 1)
     point = await pick_up_point.create(
         deps,
@@ -139,4 +190,4 @@ async def _waiting(deps: Deps, wechat: SandboxControl) -> Order:
         place=PickUpPlace(name="湖滨店", address="湖滨路 1 号"),
         idempotency_key=new_secret(12),
     )
-    return (await paid_order(deps, wechat, pick_up_point_id=point.id))[0]
+    return (await paid_order(deps, wechat, quantity, pick_up_point_id=point.id))[0]
