@@ -41,7 +41,11 @@ BACK = frozenset({TicketState.RELEASED, TicketState.RETURNED})
 _PIECES = "quantity - CASE state WHEN 'posted' THEN returned_count ELSE 0 END AS quantity"
 """What a ticket's order still has, or had when it gave back the last of it."""
 
-_OPEN = "SELECT left_count, waiting_count FROM flash_item WHERE id = $1"
+_OPEN = """
+SELECT left_count, waiting_count, closed_at IS NOT NULL AND gate_due_at IS NOT NULL AS missed_close
+FROM flash_item WHERE id = $1
+"""
+"""What anybody may take; and whether the gate has not been loaded since the session was closed."""
 
 
 class Entry(StrEnum):
@@ -115,6 +119,8 @@ async def load(deps: Deps, item_id: UUID, *, mark: str | None = None) -> bool:
         if content is None:
             return False
         loaded = await gate.load(deps.redis, item_id, content, now=deps.clock.now(), mark=mark)
+        if content.closed:
+            await changed("UPDATE flash_item SET gate_due_at = NULL WHERE id = $1", [item_id])
         log.info("flash_gate_loaded", item_id=str(item_id), epoch=content.epoch, loaded=loaded)
         return loaded
     finally:
@@ -125,8 +131,8 @@ async def _content(item_id: UUID, now: datetime) -> GateContent | None:
     async with transaction():
         # The row stays locked until the tickets are read, so that both are of one moment.
         found = await rows(
-            "UPDATE flash_item item SET epoch = epoch + 1, gate_due_at = CASE WHEN item.closed_at IS NULL THEN $2::"
-            "timestamptz END FROM flash_sale sale WHERE item.id = $1 AND sale.id = item.sale_id "
+            "UPDATE flash_item item SET epoch = epoch + 1, gate_due_at = $2 "
+            "FROM flash_sale sale WHERE item.id = $1 AND sale.id = item.sale_id "
             "AND sale.state <> 'draft' RETURNING item.epoch, item.member_limit, item.left_count, item.waiting_count, "
             "item.closed_at, sale.opens_at, sale.closes_at",
             [item_id, now + CHECK_EVERY],
@@ -195,7 +201,7 @@ async def reconcile(deps: Deps, *, item_id: UUID) -> Drift:
     came back, or left its place to a replica, may have missed orders and releases and still have the right number of
     pieces. Both are loaded anew as soon as nothing is in flight. Tickets that are in flight for too long become an
     order's, or are taken back.
-    A gate that is gone is loaded.
+    A gate that is gone is loaded, and so is once more that of a session that was closed.
 
     Raises: the errors in ``AWAY``.
     """
@@ -207,6 +213,9 @@ async def reconcile(deps: Deps, *, item_id: UUID) -> Drift:
     if seen.old:
         await gate.settle(deps.redis, item_id, await _fates(seen.old))
     row = (await rows(_OPEN, [item_id]))[0]
+    if row["missed_close"]:
+        loaded = await load(deps, item_id)
+        return Drift(item_id=item_id, pieces=0, repair=Repair.LOADED if loaded else Repair.POSTPONED)
     open_now = open_count(left=row["left_count"], waiting=row["waiting_count"])
     seen = await gate.look(deps.redis, item_id, old_before=now - OLD_AFTER, lower_to=open_now)
     if seen is None or (seen.left == open_now and not seen.missed):

@@ -411,6 +411,30 @@ async def test_a_gate_that_lets_too_few_through_is_raised_when_nothing_is_in_fli
     assert await gate_left(deps, sale) == 5
 
 
+@pytest.mark.parametrize("redis_is_away", [False, True])
+async def test_a_gate_that_missed_the_close_hears_of_it_from_the_sweep(
+    deps: Deps, clock: SetClock, redis_is_away: bool
+) -> None:
+    sale = await make_sale(deps, stock=1)
+    await buy(deps, sale, (await make_member(deps)).id)
+    await deps.group_commit.idle()
+    if redis_is_away:
+        away = replace(deps, redis=connect("redis://127.0.0.1:1"))
+        await close_sale(away, sale)
+        await away.redis.aclose()
+    else:
+        # Somebody else is loading it, and has read the books already.
+        assert await flash_gate.begin_loading(deps.redis, sale.item_id)
+        await close_sale(deps, sale)
+        await flash_gate.end_loading(deps.redis, sale.item_id)
+    assert await gate.claim_due(deps, 10) == [sale.item_id]
+    assert (await gate.reconcile(deps, item_id=sale.item_id)).repair is Repair.LOADED
+    with pytest.raises(FlashNotOffered):
+        await buy(deps, sale, (await make_member(deps)).id)
+    clock.advance(timedelta(minutes=1))
+    assert await gate.claim_due(deps, 10) == [], "nothing happens at it any more"
+
+
 async def test_an_old_ticket_whose_order_was_written_stays_its_orders(deps: Deps, clock: SetClock) -> None:
     sale = await make_sale(deps, stock=5)
     member = await make_member(deps)
