@@ -27,6 +27,7 @@ class CaseKind(StrEnum):
     REFUND_CLOSED = "refund_closed"
     REFUND_ABNORMAL = "refund_abnormal"
     REFUND_MISMATCH = "refund_mismatch"
+    REFUND_TWICE = "refund_twice"
     REFUNDS_USED_UP = "refunds_used_up"
     EXCHANGE_UNDELIVERED = "exchange_undelivered"
     UNSHIPPED = "unshipped"
@@ -138,12 +139,12 @@ RULES: Mapping[CaseKind, CaseRule] = {
         advice_en="Look at the error (such as the merchant's balance), mend it, try now.",
     ),
     CaseKind.REFUND_CLOSED: CaseRule(
-        zh="微信关闭了退款，款项未退回",
-        en="WeChat closed a refund; no money went back.",
+        zh="微信关闭或拒绝了退款，款项未退回",
+        en="WeChat closed or refused a refund; no money went back.",
         within=_hours(24),
         actions=(CaseAction.REFUND, CaseAction.PAID_BY_HAND, CaseAction.RESOLVE),
-        advice_zh="用新单号重新退款",
-        advice_en="Refund again under a new number.",
+        advice_zh="查看原因后用新单号重新退款；微信无法退回时线下退款并留存凭证",
+        advice_en="Look at the error and refund again under a new number; what WeChat cannot do, pay back by hand.",
     ),
     CaseKind.REFUND_ABNORMAL: CaseRule(
         zh="退款异常：用户的账户无法收款",
@@ -161,8 +162,16 @@ RULES: Mapping[CaseKind, CaseRule] = {
         advice_zh="重新查询；仍不一致时联系微信支付并说明",
         advice_en="Ask again; if it still differs, take it up with WeChat Pay and say so.",
     ),
+    CaseKind.REFUND_TWICE: CaseRule(
+        zh="微信退回了已另行退还的款项，可能退了两次",
+        en="WeChat paid back what went back in another way already; the money may have gone twice.",
+        within=_hours(24),
+        actions=(CaseAction.RESOLVE,),
+        advice_zh="与会员核实，追回多退的款项并说明",
+        advice_en="Ask the member, get back what went twice, and say so.",
+    ),
     CaseKind.REFUNDS_USED_UP: CaseRule(
-        zh="该笔支付的退款次数已用完，款项须由商家另行退还",
+        zh="微信不再受理该笔支付的退款，款项须由商家另行退还",
         en="WeChat takes no more refunds of this payment; the shop has to pay this one back in another way.",
         within=_hours(24),
         actions=(CaseAction.PAID_BY_HAND,),

@@ -7,16 +7,19 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
 from loyalty.money import next_share, prorate
-from loyalty.refusal import Refusal
+from loyalty.refusal import Language, Refusal
 
 MOST_REFUNDS = 50
 """So many refunds WeChat takes for one payment."""
+
+REFUNDED_WITHIN = timedelta(days=365)
+"""From so long after a payment on, WeChat takes no refund of it."""
 
 
 class PartState(StrEnum):
@@ -24,6 +27,47 @@ class PartState(StrEnum):
 
     REQUESTED = "requested"
     DONE = "done"
+
+
+class ByHand(StrEnum):
+    """Why the shop pays money back in another way than WeChat. REFUSED is known only afterwards."""
+
+    USED_UP = "used_up"
+    OVERDUE = "overdue"
+    REFUSED = "refused"
+
+    def words(self, language: Language) -> str:
+        """What whoever looks at the refund reads."""
+        zh, en = _BY_HAND_WORDS[self]
+        return zh if language == "zh" else en
+
+
+_BY_HAND_WORDS: Mapping[ByHand, tuple[str, str]] = {
+    ByHand.USED_UP: (
+        f"该笔支付的退款次数已用完（{MOST_REFUNDS} 次），款项由商家线下退还",
+        f"WeChat takes {MOST_REFUNDS} refunds of a payment; the shop pays this one back in another way.",
+    ),
+    ByHand.OVERDUE: (
+        f"付款已满 {REFUNDED_WITHIN.days} 天，微信不再受理退款，款项由商家线下退还",
+        f"WeChat takes no refund {REFUNDED_WITHIN.days} days after the payment; the shop pays it back in another way.",
+    ),
+    ByHand.REFUSED: (
+        "微信未能退回款项，已由商家线下退还",
+        "WeChat did not bring the money back; the shop has paid it back in another way.",
+    ),
+}
+
+
+def is_overdue(*, paid_at: datetime, now: datetime) -> bool:
+    """Whether it is too late for WeChat to take a refund of a payment."""
+    return now >= paid_at + REFUNDED_WITHIN
+
+
+def by_hand(*, refunds: int, paid_at: datetime, now: datetime) -> ByHand | None:
+    """Why WeChat takes no more refunds of a payment of which ``refunds`` were asked for; None: it takes one more."""
+    if is_overdue(paid_at=paid_at, now=now):
+        return ByHand.OVERDUE
+    return ByHand.USED_UP if refunds >= MOST_REFUNDS else None
 
 
 class RefundLinesInvalid(Refusal):
@@ -56,6 +100,14 @@ class RefundsUsedUp(Refusal):
     code = "REFUNDS_USED_UP"
     zh = "该笔支付的退款次数已达上限（{most} 次）"
     en = "A payment can be refunded {most} times at most."
+
+
+class RefundOverdue(Refusal):
+    """WeChat takes no refund of a payment from ``days`` days after it, so none is asked for anew."""
+
+    code = "REFUND_OVERDUE"
+    zh = "付款已满 {days} 天，微信不再受理退款"
+    en = "WeChat takes no refund {days} days after the payment."
 
 
 class RefundNotStuck(Refusal):
@@ -259,7 +311,7 @@ class StockBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundEffect:
-    """All that a refund does.
+    """All that a refund does. ``by_hand`` says why not WeChat pays ``cash_fen`` back but the shop; None: WeChat does.
 
     Of the points that the order earned, ``points_taken`` leave the account, ``points_owed`` become a debt and
     ``points_forgiven`` are given up, by ``claw_back``, the mode of the programme.
@@ -277,6 +329,7 @@ class RefundEffect:
     tier_before: str
     tier_after: str
     stock_back: tuple[StockBack, ...]
+    by_hand: ByHand | None = None
 
     @property
     def earned_reversed(self) -> int:
@@ -309,6 +362,7 @@ class RefundEffect:
                 "stock_back": tuple(
                     StockBack(sku_id=UUID(one["sku_id"]), quantity=one["quantity"]) for one in told["stock_back"]
                 ),
+                "by_hand": ByHand(told["by_hand"]) if told.get("by_hand") else None,
             }
         )
 
@@ -318,6 +372,9 @@ class RefundEffect:
         The end of a grace moves with the clock and does not count.
         """
         told = self.definition()
+        if self.by_hand is None:
+            # A preview that was made before this was told stays good.
+            del told["by_hand"]
         for lot in told["points_back"]:
             if lot["renewed"]:
                 lot["expires_at"] = None

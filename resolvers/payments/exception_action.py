@@ -28,9 +28,9 @@ from models.payments.payment import ExceptionCase, Payment, PaymentAttempt, Refu
 from resolvers.delivery import shipping_upload
 from resolvers.deps import Deps
 from resolvers.orders import order, order_hold, order_row
-from resolvers.payments import notice, payment, refund
+from resolvers.payments import notice, payment, refund, refund_end
 from resolvers.payments.exception_case import cause_gone, open_one, settled_by
-from resolvers.payments.refund_request import request
+from resolvers.payments.refund_request import admit_anew, request
 from resolvers.people.audit import record
 from resolvers.people.operator import lock_operator
 from resolvers.points import mall_exchange
@@ -93,11 +93,7 @@ async def _query(deps: Deps, case: ExceptionCase, _: UUID) -> None:
 
 
 async def _ask_for_refund(deps: Deps, case: ExceptionCase, _: UUID) -> None:
-    one = await _refund_of(case)
-    if one.state == RefundState.ABNORMAL:
-        await refund.conclude(deps, await deps.pay.query_refund(one.out_refund_no))
-    else:
-        await refund.send(deps, refund_id=one.id)
+    await refund.send(deps, refund_id=(await _refund_of(case)).id)
 
 
 async def _release(deps: Deps, case: ExceptionCase, operator_id: UUID) -> None:
@@ -169,7 +165,7 @@ async def _refund_agrees(deps: Deps, out_refund_no: str) -> bool:
         told = await deps.pay.query_refund(out_refund_no)
     except RefundNotExist:
         return False
-    await refund.conclude(deps, told)
+    await refund_end.conclude(deps, told)
     booked = await Refund.get_or_none(out_refund_no=out_refund_no)
     return booked is not None and booked.amount_fen == told.refund_fen
 
@@ -210,8 +206,8 @@ async def refund_again(
 ) -> ExceptionCase:
     """Ask for the money of a case back: what WeChat closed anew, a payment that does not agree, an exchange.
 
-    Raises: CaseNotFound, CaseActionRefused, RefundReasonInvalid, RefundsUsedUp, MallNotReturnable, ClawBackBlocked,
-        KeyInvalid, KeyReused.
+    Raises: CaseNotFound, CaseActionRefused, RefundReasonInvalid, RefundsUsedUp, RefundOverdue, MallNotReturnable,
+        ClawBackBlocked, KeyInvalid, KeyReused.
     """
     case = await ExceptionCase.get_or_none(id=case_id)
     stray = await _paid_of(deps, case) if case and case.kind == CaseKind.PAYMENT_MISMATCH else None
@@ -262,12 +258,14 @@ async def _request(
 
 async def _anew(closed: Refund, reason: str, now: datetime) -> UUID:
     await _admit_closed(closed, RefundState.CLOSED)
+    paid = await Payment.get(id=closed.payment_id)
+    await admit_anew(paid, now)
     await order_row.note(
         closed.order_id, OrderEventKind.REFUND_REQUESTED, now, reason=reason, amount_fen=closed.amount_fen
     )
     asked = await request(
         await Order.get(id=closed.order_id),
-        await Payment.get(id=closed.payment_id),
+        paid,
         cause=RefundCause(closed.cause),
         reason=reason,
         now=now,
@@ -279,8 +277,7 @@ async def _anew(closed: Refund, reason: str, now: datetime) -> UUID:
 
 async def _admit_closed(one: Refund, *states: RefundState) -> None:
     """Whether a refund stands in one of these states and nothing else pays the same money back."""
-    others = Refund.filter(payment_id=one.payment_id, order_refund_id=one.order_refund_id).exclude(id=one.id)
-    if one.state not in states or await others.exclude(state=RefundState.CLOSED).exists():
+    if one.state not in states or await refund_end.pays_otherwise(one):
         raise CaseActionRefused()
 
 
@@ -377,7 +374,7 @@ async def paid_by_hand(
             )
             await order_row.note(one.order_id, OrderEventKind.REFUND_BY_HAND, now, amount_fen=one.amount_fen)
             await settled_by(operator_id, case, action="paid_by_hand", how=evidence.strip(), now=now)
-            await refund.money_is_back(deps, await Refund.get(id=one.id), now)
+            await refund_end.money_is_back(deps, await Refund.get(id=one.id), now)
             await remember(operator_id, key=key, operation=operation, content=content, result={}, now=now)
         return await ExceptionCase.get(id=case_id)
 

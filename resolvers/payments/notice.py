@@ -9,7 +9,7 @@ from loyalty.payments.payment import NoticeOutcome
 from models.engine import rows, transaction
 from models.ids import new_id
 from resolvers.deps import Deps
-from resolvers.payments import payment, refund
+from resolvers.payments import payment, refund_end
 from resolvers.payments.exception_case import cause_gone, open_case
 from wechat.pay_types import Notice, RefundNotice, Transaction
 
@@ -41,7 +41,7 @@ async def receive(deps: Deps, notice: Notice) -> UUID | None:
 async def handle(deps: Deps, *, notice_row_id: UUID, resource: Transaction | RefundNotice) -> NoticeOutcome:
     """Apply what a notice says and remember how that ended."""
     if isinstance(resource, RefundNotice):
-        outcome = NoticeOutcome.APPLIED if await refund.conclude(deps, resource) else NoticeOutcome.UNKNOWN_ORDER
+        outcome = NoticeOutcome.APPLIED if await refund_end.conclude(deps, resource) else NoticeOutcome.UNKNOWN_ORDER
     elif resource.paid:
         outcome = await payment.apply(deps, resource)
     else:
@@ -89,7 +89,7 @@ async def retry(deps: Deps, *, notice_row_id: UUID) -> None:
     outcome: NoticeOutcome | None
     if "out_refund_no" in resource:
         found = await deps.pay.query_refund(resource["out_refund_no"])
-        outcome = NoticeOutcome.APPLIED if await refund.conclude(deps, found) else NoticeOutcome.UNKNOWN_ORDER
+        outcome = NoticeOutcome.APPLIED if await refund_end.conclude(deps, found) else NoticeOutcome.UNKNOWN_ORDER
     else:
         outcome = await payment.query(deps, out_trade_no=resource["out_trade_no"])
     if outcome is not None:

@@ -282,14 +282,14 @@ async def refuse(order: Order, attempt: PaymentAttempt, paid: Transaction, *, re
         success_at=paid.success_time,
         recorded_at=now,
     )
-    asked = await refund_request.request(order, payment, cause=RefundCause.MISMATCHED_PAYMENT, reason=reason, now=now)
     await note(order.id, RefundCause.MISMATCHED_PAYMENT, now, amount_fen=payment.total_fen)
+    asked = await refund_request.request(order, payment, cause=RefundCause.MISMATCHED_PAYMENT, reason=reason, now=now)
     return asked.id
 
 
 async def _give_back(order: Order, payment: Payment, cause: RefundCause, now: datetime) -> UUID:
-    request = await refund_request.request(order, payment, cause=cause, reason="重复或超时支付退回", now=now)
     await note(order.id, cause, now, amount_fen=payment.total_fen)
+    request = await refund_request.request(order, payment, cause=cause, reason="重复或超时支付退回", now=now)
     await open_case(
         kind=cause,
         key=f"{cause}:{payment.transaction_id}",

@@ -1,15 +1,14 @@
 """Money going back: the request row first, then WeChat under the same number until it is final, then the books."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 
 from loyalty.orders.order import OrderNotFound, OrderState
-from loyalty.orders.order_event import OrderEventKind
 from loyalty.payments.payment import RefundCause, RefundState, admit_refund_reason
-from loyalty.payments.refund import PartState, RefundNotStuck
+from loyalty.payments.refund import PartState, RefundNotStuck, is_overdue
 from models.engine import changed, retried, rows, transaction
 from models.orders.order import Order
 from models.payments.after_sale import OrderRefund
@@ -17,21 +16,16 @@ from models.payments.payment import Payment, Refund
 from resolvers.deps import Deps
 from resolvers.orders.order_row import note
 from resolvers.payments.after_sale_row import close_open
-from resolvers.payments.exception_case import cause_gone, open_case
-from resolvers.payments.refund_part import Wish, finish, open_part
-from resolvers.payments.refund_request import RETRY_AFTER, payment_of, request
+from resolvers.payments.refund_end import ABNORMAL_AGAIN, TRIES_BEFORE_CASE, conclude, give_up, postpone
+from resolvers.payments.refund_part import Wish, open_part
+from resolvers.payments.refund_request import RETRY_AFTER, admit_anew, paid_at, payment_of, request
 from resolvers.people.audit import record
 from resolvers.people.operator import lock_operator
 from resolvers.replay import remember, replayed
-from wechat.errors import RefundNotExist, WeChatError
-from wechat.pay_types import RefundNotice, RefundResult
+from wechat.errors import Misconfigured, RefundNotExist, RequestRefused, WeChatError
+from wechat.pay_types import RefundResult
 
 log = structlog.get_logger()
-
-TRIES_BEFORE_CASE = 5
-
-SLOW = timedelta(days=3)
-"""How long WeChat may take for a refund that it has accepted before a person looks: a bank takes 3 days at most."""
 
 
 async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason: str, idempotency_key: str) -> Order:
@@ -43,7 +37,8 @@ async def refund_order(deps: Deps, *, operator_id: UUID, order_id: UUID, reason:
     Raises:
         OrderNotFound, OrderStateRefused: there is nothing to refund.
         RefundReasonInvalid: the payer must be told why.
-        RefundInProgress, RefundsUsedUp: another refund is on its way, or WeChat takes no other number for it.
+        RefundInProgress, RefundsUsedUp, RefundOverdue: another refund is on its way, or WeChat takes no other number
+            for it.
         MallNotReturnable: what a mall exchange gave is used, or was a gift to charity.
         ClawBackBlocked: the programme forbids it while earned points are spent.
         KeyInvalid, KeyReused: the idempotency key.
@@ -175,6 +170,7 @@ async def _is_stuck(part: OrderRefund) -> bool:
 async def _ask_anew(order: Order, part: OrderRefund, reason: str, now: datetime) -> Refund:
     payment = await payment_of(order)
     assert payment is not None, "a part that waits for money was paid"
+    await admit_anew(payment, now)
     await note(order.id, "refund_requested", now, reason=reason, amount_fen=part.amount_fen)
     return await request(
         order,
@@ -192,7 +188,7 @@ async def ask_anew(deps: Deps, *, operator_id: UUID, order_refund_id: UUID, idem
 
     Raises:
         RefundNotStuck: there is no such part, or WeChat has not closed its refund.
-        RefundsUsedUp: WeChat takes no more refunds of the payment.
+        RefundsUsedUp, RefundOverdue: WeChat takes no more refunds of the payment.
         KeyInvalid, KeyReused: the idempotency key.
     """
     order_id, refund_id = await _open_anew(deps, operator_id, order_refund_id, idempotency_key)
@@ -230,15 +226,29 @@ async def _open_anew(deps: Deps, operator_id: UUID, order_refund_id: UUID, key: 
 
 
 async def send(deps: Deps, *, refund_id: UUID) -> None:
-    """Bring a refund one step further: ask for it, or ask how it stands. Harmless to repeat, always the same number."""
+    """Bring a refund one step further: ask for it, or ask how it stands. Harmless to repeat, always the same number.
+
+    What WeChat takes no more, or refuses again and again for good, is closed and comes to a person.
+    """
     refund = await Refund.get(id=refund_id)
-    if refund.state not in (RefundState.REQUESTED, RefundState.PROCESSING):
-        return
+    match refund.state:
+        case RefundState.REQUESTED | RefundState.PROCESSING:
+            await _ask_for(deps, refund)
+        case RefundState.ABNORMAL:
+            await _look_again(deps, refund)
+
+
+async def _ask_for(deps: Deps, refund: Refund) -> None:
     payment = await Payment.get(id=refund.payment_id)
     attempts = await rows("SELECT out_trade_no FROM payment_attempt WHERE id = $1", [payment.attempt_id])
+    overdue = is_overdue(paid_at=paid_at(payment), now=deps.clock.now())
     try:
         # Once a request went out, WeChat may have it although its answer was lost.
-        result = await _known(deps, refund) if refund.tries or refund.state == RefundState.PROCESSING else None
+        may_be_known = refund.tries > 0 or refund.state == RefundState.PROCESSING or overdue
+        result = await _known(deps, refund) if may_be_known else None
+        if result is None and overdue:
+            await give_up(deps, refund, None)
+            return
         if result is None:
             result = await deps.pay.refund(
                 out_trade_no=attempts[0]["out_trade_no"],
@@ -249,7 +259,7 @@ async def send(deps: Deps, *, refund_id: UUID) -> None:
                 notify_url=deps.pay_notify_url,
             )
     except WeChatError as error:
-        await _postpone(deps, refund, error)
+        await _failed(deps, refund, error)
     else:
         await conclude(deps, result)
 
@@ -261,116 +271,34 @@ async def _known(deps: Deps, refund: Refund) -> RefundResult | None:
         return None
 
 
-async def _postpone(deps: Deps, refund: Refund, error: WeChatError) -> None:
-    now = deps.clock.now()
-    log.warning("refund_postponed", refund_id=str(refund.id), error=error.code, tries=refund.tries)
-    async with transaction():
-        await changed(
-            "UPDATE refund SET tries = tries + 1, due_at = $2, last_error = $3 "
-            "WHERE id = $1 AND state IN ('requested', 'processing')",
-            [refund.id, now + _wait(refund.tries), str(error.code)[:200]],
-        )
-        if refund.tries + 1 >= TRIES_BEFORE_CASE:
-            await open_case(
-                kind="refund_stuck",
-                key=f"refund_stuck:{refund.out_refund_no}",
-                order_id=refund.order_id,
-                details={"refund_id": str(refund.id), "error": str(error.code)},
-                now=now,
-            )
+FOR_GOOD = (RequestRefused, RefundNotExist)
+"""Refusals that the same request will meet again, unless the cause is a setting of the store (Misconfigured)."""
 
 
-def _wait(tries: int) -> timedelta:
-    return RETRY_AFTER[min(tries, len(RETRY_AFTER) - 1)]
-
-
-@retried
-async def conclude(deps: Deps, result: RefundResult | RefundNotice) -> bool:
-    """Book how a refund stands at WeChat, by answer, query or notice. False when the number is not ours.
-
-    What WeChat cannot finish (ABNORMAL, CLOSED) opens a case.
-    """
-    now = deps.clock.now()
-    found = await rows(
-        "SELECT refund.id, o.member_id FROM refund JOIN shop_order o ON o.id = refund.order_id "
-        "WHERE refund.out_refund_no = $1",
-        [result.out_refund_no],
-    )
-    if not found:
-        return False
-    async with transaction(found[0]["member_id"]):
-        refund = await Refund.get(id=found[0]["id"])
-        if refund.state in (RefundState.SUCCEEDED, RefundState.CLOSED):
-            return True
-        if result.refund_fen != refund.amount_fen:
-            await _refund_case(refund, "refund_mismatch", now)
-            return True
-        match result.status:
-            case "SUCCESS":
-                await _set(refund, RefundState.SUCCEEDED, result.refund_id, now, finished=True)
-                await money_is_back(deps, refund, now)
-            case "CLOSED":
-                await _set(refund, RefundState.CLOSED, result.refund_id, now, finished=True)
-                await _tell_failed(refund, now)
-                await _refund_case(refund, "refund_closed", now)
-            case "ABNORMAL":
-                await _set(refund, RefundState.ABNORMAL, result.refund_id, now, finished=True)
-                await _tell_failed(refund, now)
-                await _refund_case(refund, "refund_abnormal", now)
-            case _:
-                await _set(refund, RefundState.PROCESSING, result.refund_id, now, finished=False)
-                if now >= refund.requested_at + SLOW:
-                    await _refund_case(refund, "refund_stuck", now)
-    return True
-
-
-async def _set(refund: Refund, state: RefundState, wechat_refund_id: str, now: datetime, *, finished: bool) -> None:
-    await changed(
-        "UPDATE refund SET state = $2, wechat_refund_id = $3, finished_at = $4, due_at = $5, tries = tries + 1 "
-        "WHERE id = $1",
-        [
-            refund.id,
-            state,
-            wechat_refund_id,
-            now if finished else None,
-            None if finished else now + _wait(refund.tries + 1),
-        ],
-    )
-
-
-async def _tell_failed(refund: Refund, now: datetime) -> None:
-    """Once for each request: one that was abnormal already has told it."""
-    if refund.state != RefundState.ABNORMAL:
-        await note(refund.order_id, OrderEventKind.REFUND_FAILED, now, amount_fen=refund.amount_fen)
-
-
-async def _refund_case(refund: Refund, kind: str, now: datetime) -> None:
-    await open_case(
-        kind=kind,
-        key=f"{kind}:{refund.out_refund_no}",
-        order_id=refund.order_id,
-        details={"refund_id": str(refund.id), "amount_fen": refund.amount_fen},
-        now=now,
-    )
-
-
-async def money_is_back(deps: Deps, refund: Refund, now: datetime) -> None:
-    """Book what it means that a refund reached the payer, by WeChat or by hand, and settle the cases about it.
-
-    In the caller's transaction with the member locked.
-    """
-    asked = await rows(
-        "SELECT out_refund_no, transaction_id FROM refund JOIN payment ON payment.id = refund.payment_id "
-        "WHERE payment_id = $1 AND order_refund_id IS NOT DISTINCT FROM $2",
-        [refund.payment_id, refund.order_refund_id],
-    )
-    kinds = ("refund_stuck", "refund_closed", "refund_abnormal", "refund_mismatch")
-    keys = [f"{kind}:{row['out_refund_no']}" for row in asked for kind in kinds]
-    await cause_gone([*keys, f"{refund.cause}:{asked[0]['transaction_id']}"], how="款项已退回", now=now)
-    if refund.order_refund_id is not None:
-        await finish(deps, refund.order_refund_id, now)
+async def _failed(deps: Deps, refund: Refund, error: WeChatError) -> None:
+    for_good = isinstance(error, FOR_GOOD) and not isinstance(error, Misconfigured)
+    if not for_good or refund.tries + 1 < TRIES_BEFORE_CASE:
+        await postpone(deps, refund, error)
+        return
+    try:
+        result = await _known(deps, refund)
+    except WeChatError as silent:
+        await postpone(deps, refund, silent)
+        return
+    if result is None:
+        await give_up(deps, refund, error)
     else:
-        await note(refund.order_id, "payment_returned", now, amount_fen=refund.amount_fen)
+        await conclude(deps, result)
+
+
+async def _look_again(deps: Deps, refund: Refund) -> None:
+    """Ask about an abnormal refund, and again tomorrow, whatever becomes of this."""
+    again = deps.clock.now() + ABNORMAL_AGAIN
+    await changed("UPDATE refund SET due_at = $2 WHERE id = $1 AND state = 'abnormal'", [refund.id, again])
+    try:
+        await conclude(deps, await deps.pay.query_refund(refund.out_refund_no))
+    except WeChatError as error:
+        log.warning("query_failed", refund_id=str(refund.id), error=error.code)
 
 
 async def claim_due(deps: Deps, limit: int) -> list[UUID]:

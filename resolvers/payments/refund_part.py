@@ -5,7 +5,7 @@ a savepoint that is taken back, so that it can say nothing that the refund would
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,9 @@ from loyalty.delivery.fulfilment import FulfilmentState
 from loyalty.orders.order import OrderKind, OrderState, OrderStateRefused
 from loyalty.payments import refund as rule
 from loyalty.payments.after_sale import AfterSaleState
-from loyalty.payments.payment import RefundCause
+from loyalty.payments.payment import RefundCause, RefundState
 from loyalty.payments.refund import (
+    ByHand,
     PaidLine,
     PartState,
     RefundChanged,
@@ -33,12 +34,13 @@ from models.engine import changed, in_transaction, rows, savepoint
 from models.ids import new_id
 from models.orders.order import Order
 from models.payments.after_sale import OrderRefund, OrderRefundLine
+from models.payments.payment import Refund
 from resolvers.delivery.fulfilment import recount
 from resolvers.deps import Deps
 from resolvers.group_buys.group_seat import vacate
 from resolvers.orders.order_reversal import reverse
 from resolvers.orders.order_row import note, step
-from resolvers.payments.refund_request import payment_of, request_part
+from resolvers.payments.refund_request import payment_of, request, why_by_hand
 from resolvers.points.mall_exchange import take_back
 from resolvers.programme import InForce, version
 from resolvers.referrals.referral_reward import order_refunded
@@ -115,7 +117,7 @@ async def open_part(
     """Write that a part of a paid order goes back, and ask for its money; what costs none is booked at once.
 
     ``expected`` is the fingerprint of the preview that was confirmed. Returns the part, and the id of the refund that
-    is to be sent to WeChat after the commit; None when there is nothing to send.
+    is to be sent to WeChat after the commit; None when there is nothing to send, or the shop has to pay it by hand.
 
     Raises:
         OrderStateRefused, RefundInProgress: nothing can go back now.
@@ -137,7 +139,16 @@ async def open_part(
     if payment is None:
         await _book(deps, order, part, now)
         return part, None
-    return part, await request_part(order, payment, part, now=now)
+    asked = await request(
+        order,
+        payment,
+        cause=wish.cause,
+        reason=part.reason,
+        now=now,
+        amount_fen=part.amount_fen,
+        order_refund_id=part.id,
+    )
+    return part, asked.id if asked.state == RefundState.REQUESTED else None
 
 
 async def rehearsed(deps: Deps, order_id: UUID, wish: Wish, now: datetime) -> RefundEffect:
@@ -255,9 +266,24 @@ async def _book(deps: Deps, order: Order, part: OrderRefund, now: datetime, *, r
         await recount(deps, order, now)
         await order_refunded(order, now=now)
     effect = await reverse(deps, order, part, found.lines, now=now, mode=mode, shared=not rehearsal)
+    effect = replace(effect, by_hand=await (_foreseen if rehearsal else _was_by_hand)(order, part, now))
     if not rehearsal:
         await _keep(part, effect, now)
     return effect
+
+
+async def _foreseen(order: Order, part: OrderRefund, now: datetime) -> ByHand | None:
+    """Why the shop will have to pay the part back."""
+    payment = await payment_of(order) if part.amount_fen else None
+    return await why_by_hand(payment, now) if payment is not None else None
+
+
+async def _was_by_hand(_: Order, part: OrderRefund, __: datetime) -> ByHand | None:
+    """Why the shop has paid the part back."""
+    paid = await Refund.get_or_none(order_refund_id=part.id, state=RefundState.SUCCEEDED)
+    if paid is None or not paid.evidence:
+        return None
+    return ByHand(paid.last_error) if paid.last_error in list(ByHand) else ByHand.REFUSED
 
 
 async def _count_as_refunded(part: OrderRefund, now: datetime) -> None:

@@ -8,7 +8,7 @@ import orjson
 import strawberry
 
 from loyalty.payments import refund as rule
-from loyalty.payments.refund import PartState
+from loyalty.payments.refund import ByHand, PartState
 from models.payments.after_sale import OrderRefund as OrderRefundRow
 from models.payments.after_sale import OrderRefundLine as OrderRefundLineRow
 from resolvers.payments import after_sale_view as views
@@ -25,6 +25,17 @@ describe(
         PartState.REQUESTED: "Its money is on its way.",
         PartState.DONE: "Money, points, coupons and stock are back.",
     },
+)
+
+describe(
+    ByHand,
+    "Why the shop pays money back in another way than WeChat. More may come.",
+    {
+        ByHand.USED_UP: "WeChat takes 50 refunds of a payment, and as many were asked for.",
+        ByHand.OVERDUE: "WeChat takes no refund from 365 days after the payment.",
+        ByHand.REFUSED: "WeChat refused, closed or could not deliver it; only of what was done, never in a preview.",
+    },
+    name="RefundByHand",
 )
 
 
@@ -84,6 +95,14 @@ class RefundEffect:
     tier_before: str = strawberry.field(description="The code of the member's own tier before.")
     tier_after: str = strawberry.field(description="And after.")
     stock_back: list[RefundStockBack] = strawberry.field(description="Pieces that come back to the stock, by SKU.")
+    by_hand: ByHand | None = strawberry.field(
+        description="Why not WeChat but the shop pays `cash` back, by hand: in a preview that it will, of what was done "
+        "that it has. Null: WeChat pays it back the way it came, or there is none."
+    )
+
+    @strawberry.field(description="`byHand` in a sentence for whoever confirms the refund; null with it.")
+    def by_hand_note(self, info: Info) -> str | None:
+        return self.by_hand.words(info.context.language) if self.by_hand else None
 
     @classmethod
     def from_effect(cls, effect: rule.RefundEffect) -> "RefundEffect":
@@ -109,6 +128,7 @@ class RefundEffect:
             tier_before=effect.tier_before,
             tier_after=effect.tier_after,
             stock_back=[RefundStockBack(sku_id=one.sku_id, quantity=one.quantity) for one in effect.stock_back],
+            by_hand=effect.by_hand,
         )
 
 

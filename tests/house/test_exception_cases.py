@@ -15,7 +15,7 @@ HANDED_ON: dict[str, set[str]] = {
     "payment.py cause": {RefundCause.LATE_PAYMENT, RefundCause.DUPLICATE_PAYMENT},
     "reconciliation.py f'bill_{finding.difference}'": {f"bill_{one}" for one in Difference},
     "payment.py kind": {"unknown_order"},
-    "refund.py kind": {"refund_closed", "refund_abnormal", "refund_mismatch", "refund_stuck"},
+    "refund_end.py kind": {"refund_closed", "refund_abnormal", "refund_mismatch", "refund_stuck", "refund_twice"},
 }
 """Where the kind is an expression: what it may be there."""
 

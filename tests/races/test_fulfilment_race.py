@@ -15,7 +15,7 @@ from models.orders.order import Order, OrderEvent
 from models.people.operator import AuditRow
 from resolvers.delivery import fulfilment, parcel, pick_up, pick_up_point
 from resolvers.deps import Deps
-from resolvers.payments import after_sale
+from resolvers.payments import after_sale_row
 from tests.doors import make_operator
 from tests.fulfilled import paid_order
 from tests.races.buyers import assert_the_books_are_right, at_once, without_member_locks
@@ -177,7 +177,7 @@ async def test_control_without_the_lock_a_piece_is_handed_out_and_its_money_aske
         return writes
 
     without_member_locks(monkeypatch, together=2)
-    monkeypatch.setattr(after_sale, "claim", after_a_look(after_sale.claim))
+    monkeypatch.setattr("resolvers.payments.after_sale.claim", after_a_look(after_sale_row.claim))
     monkeypatch.setattr(fulfilment, "receive", after_a_look(fulfilment.receive))
     assert await _asked_back_and_read(deps, order, till) == ["asked back", "handed out"]
 

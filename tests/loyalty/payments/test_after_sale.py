@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -20,11 +20,13 @@ from loyalty.payments.after_sale import (
     NoReturnNotAccepted,
 )
 from loyalty.payments.refund import (
+    ByHand,
     CouponBack,
     PaidLine,
     PointsBack,
     RefundEffect,
     RefundLinesInvalid,
+    by_hand,
     everything_left,
     part_of,
     points_by_line,
@@ -99,6 +101,20 @@ def test_an_order_is_refunded_in_pieces_as_the_page_says() -> None:
         for line_id, pieces in part.pieces.items():
             gone[line_id] += pieces
     assert gone == {A: 3, B: 1}
+
+
+def test_the_shop_pays_by_hand_what_wechat_takes_no_more_as_the_page_says() -> None:
+    now = datetime(2026, 11, 22, 12, 0, tzinfo=ZONE)
+    for row in worked("after_sale.md", "Example: who pays the money back"):
+        paid_at = now - timedelta(seconds=number(row["seconds ago"]))
+        why = by_hand(refunds=number(row["refunds before"]), paid_at=paid_at, now=now)
+        assert (why or "-") == row["by hand"], row
+
+
+def test_why_the_shop_pays_by_hand_is_read_in_both_languages() -> None:
+    for why in ByHand:
+        assert why.words("zh") != why.words("en")
+        assert "线下退还" in why.words("zh")
 
 
 def test_the_shipping_fee_comes_back_as_the_page_says() -> None:
@@ -206,6 +222,8 @@ def test_the_fingerprint_sees_every_change_but_the_moving_end_of_a_grace() -> No
         effect(points_owed=3),
         effect(tier_after="gold"),
         effect(coupons_back=()),
+        effect(by_hand=ByHand.USED_UP),
+        effect(by_hand=ByHand.OVERDUE),
     ]
     assert len({one.digest() for one in [effect(), *others]}) == 1 + len(others)
 

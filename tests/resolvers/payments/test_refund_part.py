@@ -369,7 +369,8 @@ async def test_wechat_takes_fifty_refunds_of_a_payment_and_no_more(open_store: D
     with pytest.raises(RefundsUsedUp):
         await refund.ask_anew(deps, operator_id=boss.id, order_refund_id=part.id, idempotency_key=new_secret(12))
     case = await ExceptionCase.get(order_id=one.id)
-    assert (case.kind, case.details) == ("refunds_used_up", {"refund_id": str(kept.id), "amount_fen": 100})
+    told = {"refund_id": str(kept.id), "amount_fen": 100, "because": "used_up"}
+    assert (case.kind, case.details) == ("refunds_used_up", told)
     with pytest.raises(CaseActionRefused):
         await exception_case.resolve(
             deps, operator_id=boss.id, case_id=case.id, resolution="知道了", idempotency_key=new_secret(12)
@@ -378,8 +379,8 @@ async def test_wechat_takes_fifty_refunds_of_a_payment_and_no_more(open_store: D
     assert (await OrderRefund.get(id=part.id)).state == "done"
     found = await Order.get(id=one.id)
     assert (found.state, found.refunded_fen, found.refunding_fen) == (OrderState.PAID, 5_100, 0)
-    told = await rows("SELECT kind FROM order_event WHERE order_id = $1 ORDER BY id DESC LIMIT 4", [one.id])
-    assert [row["kind"] for row in told] == ["part_refunded", "refund_by_hand", "refund_failed", "refund_requested"]
+    since = await rows("SELECT kind FROM order_event WHERE order_id = $1 ORDER BY id DESC LIMIT 4", [one.id])
+    assert [row["kind"] for row in since] == ["part_refunded", "refund_by_hand", "refund_failed", "refund_requested"]
 
 
 async def test_in_block_mode_only_the_part_whose_points_are_there_is_refunded(

@@ -21,7 +21,7 @@ from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.flash_sales import flash_sale
 from resolvers.orders import order_address
-from resolvers.payments import after_sale
+from resolvers.payments import after_sale, refund_end
 from resolvers.people import address
 from resolvers.people.address import AddressWish
 from resolvers.points import points_mall
@@ -69,6 +69,20 @@ mutation ($code: String!, $key: IdempotencyKey!) {
   done: pickUpVerify(code: $code, idempotencyKey: $key) {
     __typename ... on OrderHandled { order { id fulfilment memberId } } ... on Refusal { code }
   }
+}
+"""
+HAND_OUT = """
+mutation ($code: String!, $key: IdempotencyKey!) {
+  done: pickUpVerify(code: $code, idempotencyKey: $key) {
+    ... on OrderHandled { order { fulfilment lines { quantity refundingCount } } } ... on Refusal { code }
+  }
+}
+"""
+REFUND_LINES = """
+mutation ($id: ID!, $lines: [RefundLineInput!]!, $key: IdempotencyKey!) {
+  done: orderRefundLines(
+    orderId: $id, lines: $lines, reason: "少一件", goodsComeBack: false, idempotencyKey: $key
+  ) { ... on OrderRefunded { order { refunding } } ... on Refusal { code } }
 }
 """
 READY = """
@@ -247,6 +261,27 @@ async def test_nothing_is_handed_out_while_the_member_asks_for_the_money(
     await after_sale.withdraw(deps, member_id=order.member_id, after_sale_id=asked.id)
     done = await till.ask(VERIFY, code=shown["digits"], key=new_secret(12))
     assert done["__typename"] == "OrderHandled"
+
+
+async def test_the_rest_is_handed_out_while_a_part_of_the_money_goes_back(
+    deps: Deps, shop: Door, admin: Door, wechat: SandboxControl
+) -> None:
+    here = await desk(deps, admin)
+    order, (line,) = await paid_order(deps, wechat, 3, pick_up_point_id=UUID(await a_point(here)))
+    await wechat.script_refunds(status="SUCCESS", after_s=600)
+    back = {"id": str(order.id), "lines": [{"lineId": str(line), "quantity": 1}], "key": new_secret(12)}
+    assert (await here.ask(REFUND_LINES, **back))["order"]["refunding"] == 10_000
+    shown = await code_of(deps, shop, order)
+    handed = await here.ask(HAND_OUT, code=shown["digits"], key=new_secret(12))
+    assert handed["order"] == {"fulfilment": "RECEIVED", "lines": [{"quantity": 3, "refundingCount": 1}]}
+    (found,) = await rows("SELECT out_refund_no FROM refund WHERE order_id = $1", [order.id])
+    await wechat.advance(600)
+    assert await refund_end.conclude(deps, await deps.pay.query_refund(found["out_refund_no"]))
+    told = await seen(deps, shop, order)
+    assert (told["state"], told["fulfilment"]) == ("PAID", "RECEIVED")
+    assert [event["event"] for event in told["timeline"]][-3:] == ["REFUND_REQUESTED", "RECEIVED", "PART_REFUNDED"]
+    (put_back,) = await rows("SELECT restocked_count FROM order_refund_line WHERE line_id = $1", [line])
+    assert put_back["restocked_count"] == 1
 
 
 async def choose(deps: Deps, shop: Door, order: Order, point_id: str) -> dict[str, Any]:
