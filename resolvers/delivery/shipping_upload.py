@@ -20,6 +20,7 @@ from models.delivery.fulfilment import ShippingUpload
 from models.engine import changed, in_transaction, retried, rows, transaction
 from models.ids import new_id
 from models.orders.order import Order
+from models.payments.payment import ExceptionCase
 from resolvers.deps import Deps
 from resolvers.payments.exception_case import cause_gone, open_case
 from resolvers.people import address
@@ -194,8 +195,12 @@ async def _finish(deps: Deps, one: _Try, state: UploadState) -> None:
             "due_at = CASE WHEN wanted = $2 THEN NULL ELSE $3::timestamptz END WHERE id = $1 AND state = 'waiting'",
             [one.upload.id, one.upload.wanted, now, state],
         )
-        failed = [f"shipping_upload_failed:{one.upload.order_id.hex}:{at}" for at in range(1, one.upload.wanted + 1)]
-        await cause_gone(failed, how="发货信息已上传", now=now)
+        await cause_gone(_case_keys(one.upload), how="发货信息已上传", now=now)
+
+
+def _case_keys(upload: ShippingUpload) -> list[str]:
+    """The keys of the cases that an order's uploads may have opened, the newest last."""
+    return [f"shipping_upload_failed:{upload.order_id.hex}:{at}" for at in range(1, upload.wanted + 1)]
 
 
 @retried
@@ -218,10 +223,12 @@ async def _postpone(deps: Deps, one: _Try, error: WeChatError) -> None:
                 None if wait is None else now + wait,
             ],
         )
-        if kept and wait is None:
+        keys = _case_keys(one.upload)
+        # What stands in the inbox already, and was tried again in vain, is not put in a second time.
+        if kept and wait is None and not await ExceptionCase.exists(key__in=keys, resolved_at__isnull=True):
             await open_case(
                 kind="shipping_upload_failed",
-                key=f"shipping_upload_failed:{one.upload.order_id.hex}:{one.upload.wanted}",
+                key=keys[-1],
                 order_id=one.upload.order_id,
                 details={"error": str(error.code), "tries": tries},
                 now=now,

@@ -231,6 +231,21 @@ async def test_what_wechat_refuses_for_good_is_a_case_at_once(
     assert (await ExceptionCase.get(order_id=order.id)).details == {"error": "10060004", "tries": 1}
 
 
+async def test_what_is_refused_again_leaves_one_case(
+    deps: Deps, admin: Door, wechat: SandboxControl, clock: SetClock
+) -> None:
+    order, _ = await paid_order(deps, wechat)
+    await send(deps, order, carrier="SF", number="SF1234567890")
+    await later(deps, clock, wechat)
+    before = await ExceptionCase.get(order_id=order.id)
+    here = await desk(deps, admin)
+    await here.ask(RETRY, id=str(order.id))
+    await the_sweep().round(deps)
+    assert (await upload_of(order)).state == "failed"
+    assert (await ExceptionCase.get(order_id=order.id)).id == before.id
+    assert not await ExceptionCase.exists(order_id=order.id, resolved_at__isnull=False)
+
+
 async def test_a_second_correction_is_a_case(deps: Deps, wechat: SandboxControl, clock: SetClock) -> None:
     order, _ = await paid_order(deps, wechat)
     boss = await make_operator(deps)
