@@ -264,7 +264,7 @@ async def test_nothing_is_handed_out_while_the_member_asks_for_the_money(
 
 
 async def test_the_rest_is_handed_out_while_a_part_of_the_money_goes_back(
-    deps: Deps, shop: Door, admin: Door, wechat: SandboxControl
+    deps: Deps, shop: Door, admin: Door, wechat: SandboxControl, clock: SetClock
 ) -> None:
     here = await desk(deps, admin)
     order, (line,) = await paid_order(deps, wechat, 3, pick_up_point_id=UUID(await a_point(here)))
@@ -275,6 +275,7 @@ async def test_the_rest_is_handed_out_while_a_part_of_the_money_goes_back(
     handed = await here.ask(HAND_OUT, code=shown["digits"], key=new_secret(12))
     assert handed["order"] == {"fulfilment": "RECEIVED", "lines": [{"quantity": 3, "refundingCount": 1}]}
     (found,) = await rows("SELECT out_refund_no FROM refund WHERE order_id = $1", [order.id])
+    clock.advance(timedelta(seconds=600))
     await wechat.advance(600)
     assert await refund_end.conclude(deps, await deps.pay.query_refund(found["out_refund_no"]))
     told = await seen(deps, shop, order)
