@@ -6,88 +6,13 @@ server; a place in the queue surely waited from the answer that named it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-NEVER = float("inf")
-GONE = frozenset({"CLOSED", "REFUNDED"})
+from tests.simulation import flash_ends
+from tests.simulation.flash_seen import GONE, NEVER, Books, Call
+
 REFUSED_CLAIMS = frozenset({"FLASH_OFFER_GONE", "FLASH_SOLD_OUT"})
-
-
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """One call of a member, or the passing of a deadline. ``answered_at`` None: nobody knows what became of it.
-
-    ``order_id`` is the order that a purchase was answered with, or that a cancellation, payment or deadline is of;
-    ``place_id`` the place in the queue that was joined, looked at, left or claimed, or whose deadline it is.
-    """
-
-    member: str
-    what: str
-    key: str = ""
-    quantity: int = 0
-    sent_at: float
-    answered_at: float | None = None
-    answer: str = ""
-    order_id: str = ""
-    place_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookedOrder:
-    """An order as the database has it, with its tickets."""
-
-    id: str
-    member: str
-    key: str
-    quantity: int
-    state: str
-    tickets: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookedPlace:
-    """A place in the queue as the database has it. Ids are in the order of the queue.
-
-    ``turn`` counts the changes of the queue, and is the one in which the place stopped waiting, None if it still does.
-    Offers that were made together have one turn. An offer was made at ``offered_at`` or a moment after.
-    """
-
-    id: str
-    member: str
-    quantity: int
-    state: str
-    turn: int | None = None
-    offered_at: float | None = None
-    claim_by: float | None = None
-    settled_at: float | None = None
-    order_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """An item after a change: ``taken`` is held + sold; ``orders`` and ``offers`` are the pieces that these have."""
-
-    taken: int
-    left: int
-    orders: int
-    offers: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """The database and the gate, read at ``at`` when nothing is under way."""
-
-    at: float
-    carved: int
-    limit: int
-    counts: Mapping[str, int]
-    orders: Sequence[BookedOrder]
-    levels: Sequence[Level]
-    gate_left: int
-    gate_in_flight: int
-    gate_had: Mapping[str, int] = field(default_factory=dict)
-    places: Sequence[BookedPlace] = ()
 
 
 def problems(calls: Sequence[Call], books: Books) -> list[str]:
@@ -99,6 +24,8 @@ def problems(calls: Sequence[Call], books: Books) -> list[str]:
         *_passed_over(calls, books),
         *_offers(calls, books),
         *_apart(books),
+        *flash_ends.closing(calls, books),
+        *flash_ends.refunds(calls, books),
     ]
 
 
@@ -135,7 +62,7 @@ class _Had:
 
 
 def _had(calls: Sequence[Call]) -> Iterable[_Had]:
-    ends = _ends(calls, "order_id", "cancel", "deadline")
+    ends = _ends(calls, "order_id", "cancel", "deadline", "refund")
     for order_id, call in _bought(calls).items():
         yield _Had(call.member, call.answered_at or 0.0, ends.get(order_id, NEVER), call.quantity)
 
@@ -144,10 +71,11 @@ def _standing(calls: Sequence[Call], books: Books) -> dict[str, _Had]:
     """By place the offer that its member saw, for as long as nothing was done about it."""
     places = {place.id: place for place in books.places}
     ends = _ends(calls, "place_id", "buy", "leave", "deadline")
+    close = min((call.sent_at for call in calls if call.what == "close"), default=NEVER)
     found: dict[str, _Had] = {}
     for place_id, call in _first([one for one in calls if one.answer == "OFFERED"], "place_id").items():
         if (place := places.get(place_id)) is not None:
-            until = min(ends.get(place_id, NEVER), place.claim_by or NEVER)
+            until = min(ends.get(place_id, NEVER), place.claim_by or NEVER, close)
             found[place_id] = _Had(call.member, call.answered_at or 0.0, until, place.quantity)
     return found
 
@@ -191,7 +119,7 @@ def _of_members(books: Books) -> dict[str, int]:
     had: Counter[str] = Counter()
     for order in books.orders:
         if order.state not in GONE:
-            had[order.member] += order.quantity
+            had[order.member] += order.quantity - order.returned
     return dict(had)
 
 
@@ -207,7 +135,12 @@ def _lost(calls: Sequence[Call], books: Books) -> Iterable[str]:
         order = there.get(call.order_id)
         if call.what == "cancel" and call.answer == "CLOSED" and order is not None and order.state not in GONE:
             yield f"lost: order {order.id} was answered as closed and is {order.state}"
-        if call.what == "pay" and call.answer == "PAID" and order is not None and order.state != "PAID":
+        if (
+            call.what == "pay"
+            and call.answer == "PAID"
+            and order is not None
+            and order.state not in ("PAID", "REFUNDED")
+        ):
             yield f"lost: order {order.id} was paid for and is {order.state}"
     places = {place.id: place for place in books.places}
     for place_id, call in _first(calls, "place_id").items():
@@ -296,7 +229,8 @@ def _apart(books: Books) -> Iterable[str]:
     for place in books.places:
         of_state[place.state] += place.quantity
     of_member = _of_members(books)
-    had = sum(of_member.values()) + of_state["OFFERED"]
+    kept = sum(order.quantity - order.returned for order in books.orders if order.state == "REFUNDED")
+    had = sum(of_member.values()) + kept + of_state["OFFERED"]
     if had != counts["held"] + counts["sold"]:
         yield f"apart: orders and offers have {had} pieces, the item says {counts['held'] + counts['sold']}"
     if of_state["WAITING"] != counts["waiting"]:

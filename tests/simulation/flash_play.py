@@ -20,10 +20,13 @@ from resolvers.flash_sales import flash_gate as gate
 from resolvers.flash_sales.flash_gate import Repair
 from tests.flash import Sale, pieces
 from tests.races.buyers import assert_the_books_are_right
-from tests.simulation.flash_history import Call, problems
+from tests.simulation.flash_caller import WITHIN_S
+from tests.simulation.flash_history import problems
 from tests.simulation.flash_ledger import books_of
 from tests.simulation.flash_redis import Misfortune
-from tests.simulation.flash_shopper import WITHIN_S, Shopper
+from tests.simulation.flash_seen import Call
+from tests.simulation.flash_shopkeeper import Shopkeeper
+from tests.simulation.flash_shopper import Shopper
 
 STOCK = 8
 LIMIT = 3
@@ -31,15 +34,20 @@ LIMIT = 3
 
 @dataclass
 class Play:
-    """One sale. ``newcomer`` is a new shopper; ``calm_s`` the most that passes between two misfortunes."""
+    """One sale. ``newcomer`` is a new shopper; ``calm_s`` the most that passes between two misfortunes.
+
+    One that ``closes`` does so in the middle of it.
+    """
 
     sale: Sale
     seed: int
     database_url: str
+    shopkeeper: Shopkeeper
     newcomer: Callable[[random.Random], Awaitable[Shopper]]
     misfortunes: Mapping[str, Misfortune]
     members: int
     calm_s: float
+    closes: bool = False
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
@@ -49,24 +57,31 @@ class Play:
     @property
     def calls(self) -> list[Call]:
         """What everybody saw."""
-        return [*self._deadlines, *(call for one in self._shoppers for call in one.calls)]
+        callers = [self.shopkeeper, *self._shoppers]
+        return [*self._deadlines, *(call for one in callers for call in one.calls)]
 
     async def shop(self, many: int) -> None:
-        """Members shop while so many misfortunes befall the store; in the end every call has its answer."""
+        """Members shop and are refunded while so many misfortunes befall the store; in the end all is answered."""
         over = asyncio.Event()
         for number in range(self.members):
             self._shoppers.append(await self.newcomer(random.Random(f"{self.seed}:{number}")))
-        shopping = [asyncio.create_task(one.shop(over)) for one in self._shoppers]
-        time_passes = asyncio.create_task(self._time_passes(over))
+        acting = [asyncio.create_task(one.shop(over)) for one in self._shoppers]
+        acting.append(asyncio.create_task(self.shopkeeper.mind_the_shop(self._shoppers, over)))
+        acting.append(asyncio.create_task(self._time_passes(over)))
         # Until it is sold out and a queue has formed.
         await asyncio.sleep(2 * self.calm_s)
-        for name in self._rng.sample(sorted(self.misfortunes), min(many, len(self.misfortunes))):
-            print(f"  {name}", flush=True)
-            await self.misfortunes[name](self._rng)
+        names = self._rng.sample(sorted(self.misfortunes), min(many, len(self.misfortunes)))
+        closes_with = self._rng.choice(names) if self.closes else ""
+        for name in names:
+            print(f"  {name}{', and the session is closed' * (name == closes_with)}", flush=True)
+            happening = [self.misfortunes[name](self._rng)]
+            if name == closes_with:
+                happening.append(self.shopkeeper.close(self.sale.id))
+            await asyncio.gather(*happening)
             await asyncio.sleep(self._rng.uniform(self.calm_s / 2, self.calm_s))
         over.set()
-        await asyncio.gather(*shopping, time_passes)
-        await asyncio.gather(*(one.finish() for one in self._shoppers))
+        await asyncio.gather(*acting)
+        await asyncio.gather(self.shopkeeper.finish(), *(one.finish() for one in self._shoppers))
 
     async def _time_passes(self, over: asyncio.Event) -> None:
         """Now and then an unpaid order's pay deadline comes, or the end of an offer's claim window."""
@@ -110,10 +125,26 @@ class Play:
             )
 
     async def hold_to_the_books(self, deps: Deps) -> None:
-        """When all is healed: twice, with those who wait still waiting, and after the last piece is bought."""
+        """When all is healed: twice, with those who wait still waiting, and after the last piece is bought.
+
+        Of a closed one the last pieces are given back instead.
+        """
         await self._everything_is_told()
         await self._reconciled_for_the_documented_time(deps)
         await self._assert_right(deps)
+        await (self._give_everything_back() if self.closes else self._take_what_is_left(deps))
+        await self._everything_is_told()
+        await self._assert_right(deps)
+        counts = await pieces(self.sale)
+        if self.closes:
+            assert counts["held"] == 0, f"pieces are held that nobody has: {counts}"
+        else:
+            assert counts["held"] + counts["sold"] == STOCK, f"pieces are left that nobody can buy: {counts}"
+        await assert_the_books_are_right()
+        told = Counter(f"{call.what} {call.answer or '?'}" for call in self.calls)
+        print(f"seed {self.seed}: {len(self.calls)} calls, {dict(sorted(told.items()))}", flush=True)
+
+    async def _take_what_is_left(self, deps: Deps) -> None:
         await asyncio.gather(*(one.leave_the_queue() for one in self._shoppers))
         await self._everything_is_told()
         await self._reconciled_for_the_documented_time(deps)
@@ -121,13 +152,16 @@ class Play:
             last = await self.newcomer(random.Random(f"{self.seed}:last:{number}"))
             self._shoppers.append(last)
             await last.take_what_is_left()
+
+    async def _give_everything_back(self) -> None:
+        late = await self.newcomer(random.Random(f"{self.seed}:late"))
+        self._shoppers.append(late)
+        assert await late.buy(1) == "FLASH_NOT_OFFERED", "the gate knows that the session is closed"
+        await asyncio.gather(*(one.give_everything_back() for one in self._shoppers))
         await self._everything_is_told()
-        await self._assert_right(deps)
-        counts = await pieces(self.sale)
-        assert counts["held"] + counts["sold"] == STOCK, f"pieces are left that nobody can buy: {counts}"
-        await assert_the_books_are_right()
-        told = Counter(f"{call.what} {call.answer or '?'}" for call in self.calls)
-        print(f"seed {self.seed}: {len(self.calls)} calls, {dict(sorted(told.items()))}", flush=True)
+        for order_id in sorted({order_id for one in self._shoppers for order_id in one.paid}):
+            await self.shopkeeper.refund(order_id)
+        await self.shopkeeper.finish()
 
     async def _assert_right(self, deps: Deps) -> None:
         books = await books_of(deps.redis, self.sale, carved=STOCK, limit=LIMIT)
@@ -159,7 +193,9 @@ async def _under_way(sale: Sale, paid: list[UUID]) -> int:
     found = await rows(
         "SELECT (SELECT count(*) FROM flash_ticket ticket JOIN shop_order o ON o.id = ticket.order_id "
         "WHERE ticket.item_id = $1 AND (ticket.gate_due_at IS NOT NULL OR o.state = 'closing' "
-        "OR (o.state = 'unpaid' AND (o.id = ANY($2::uuid[]) OR o.pay_by <= $3)))) + (SELECT count(*) FROM flash_wait "
+        "OR (o.state = 'unpaid' AND (o.id = ANY($2::uuid[]) OR o.pay_by <= $3)) "
+        "OR EXISTS (SELECT FROM order_refund part WHERE part.order_id = o.id AND part.state = 'requested'))) "
+        "+ (SELECT count(*) FROM flash_wait "
         "WHERE item_id = $1 AND state = 'offered' AND claim_by <= $3) + (SELECT count(*) FROM flash_item item "
         "JOIN flash_wait first ON first.item_id = item.id AND first.state = 'waiting' WHERE item.id = $1 "
         "AND first.quantity <= item.left_count AND NOT EXISTS (SELECT 1 FROM flash_wait WHERE item_id = $1 "

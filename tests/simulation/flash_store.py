@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cache.address import Form
 from models import postgres
+from tests.races.test_kill_race import PASSWORD
 from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
 from tests.simulation.flash_redis import Misfortune, SaleRedis, sale_redis
 
@@ -77,6 +78,7 @@ def flash_store(folder: Path, form: Form) -> Iterator[FlashStore]:
             REDIS_URL=redis.url,
             YOULI_RATE_OPERATIONS="flashSalePurchase=off,flashSaleWait=off,orderPay=off,orderCancel=off",
             YOULI_RATE_MEMBER_POINTS="0",
+            YOULI_OWNER_PASSWORD=PASSWORD,
         )
         migrated = command("migrate", env=env, within_s=180)
         assert migrated.returncode == 0, migrated.stderr

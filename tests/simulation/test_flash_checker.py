@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.flash_history import BookedOrder, BookedPlace, Books, Call, Level, problems
+from tests.simulation.flash_history import problems
+from tests.simulation.flash_seen import BookedOrder, BookedPlace, Books, Call, Level
 
 
 def a_purchase(

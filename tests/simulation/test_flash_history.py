@@ -28,6 +28,7 @@ from cache.client import Client
 from jobs import worker
 from models import engine
 from models.engine import script
+from models.people.operator import Operator
 from resolvers.clock import SystemClock
 from resolvers.deps import Deps
 from resolvers.group_commit import GroupCommit
@@ -35,11 +36,12 @@ from resolvers.people.seal import Seal
 from resolvers.people.token import TokenIssuer
 from tests.doors import bearer, doors_app, make_member
 from tests.flash import Sale, make_sale
-from tests.races.test_kill_race import sandbox_of, signed_in
+from tests.races.test_kill_race import OPERATOR_LOGIN, PASSWORD, ask, sandbox_of, signed_in
 from tests.redis_forms import RedisForm
 from tests.simulation.flash_ledger import LEDGER, ledger
 from tests.simulation.flash_play import LIMIT, STOCK, Play
 from tests.simulation.flash_redis import SparedRedis
+from tests.simulation.flash_shopkeeper import Shopkeeper
 from tests.simulation.flash_shopper import Shopper
 from tests.simulation.flash_store import FlashStore, flash_store
 
@@ -79,21 +81,32 @@ async def _sales(store: FlashStore) -> None:
                 await script(LEDGER)
             sale = await make_sale(_deps(redis), stock=STOCK, member_limit=LIMIT)
         async with httpx.AsyncClient(base_url=store.server.address, trust_env=False, timeout=20.0) as http:
-            play = _play(store, sale, http, SEED + number)
+            play = await _play(store, sale, http, SEED + number)
             await play.shop(MISFORTUNES)
             async with engine.database(store.database.url, pool_size=4), _connected(store.redis.own_url) as redis:
                 await play.hold_to_the_books(_deps(redis))
     await store.redis.close()
 
 
-def _play(store: FlashStore, sale: Sale, http: httpx.AsyncClient, seed: int) -> Play:
+async def _play(store: FlashStore, sale: Sale, http: httpx.AsyncClient, seed: int) -> Play:
     sandbox = sandbox_of(Path(store.env["YOULI_DATA_DIR"]))
+    session = await ask(http, "/admin/graphql", OPERATOR_LOGIN, password=PASSWORD)
 
     async def newcomer(rng: random.Random) -> Shopper:
         phone = await signed_in(http, sandbox)
-        return Shopper(phone.member_id, phone.token, http, sale, rng, sandbox)
+        return Shopper(member=phone.member_id, token=phone.token, http=http, sale=sale, rng=rng, sandbox=sandbox)
 
-    return Play(sale, seed, store.database.url, newcomer, store.misfortunes(gate_key(sale)), members=8, calm_s=1.0)
+    return Play(
+        sale,
+        seed,
+        store.database.url,
+        Shopkeeper(token=session["accessToken"], http=http, rng=random.Random(f"{seed}:shopkeeper")),
+        newcomer,
+        store.misfortunes(gate_key(sale)),
+        members=8,
+        calm_s=1.0,
+        closes=seed % 2 == 0,
+    )
 
 
 @asynccontextmanager
@@ -131,6 +144,7 @@ async def store_url(own_store_url: str) -> str:
 async def test_a_short_sale_with_a_failover_in_the_middle_is_right(
     deps: Deps, redis_form: RedisForm, store_url: str
 ) -> None:
+    """The one on the cluster is closed at the same time."""
     if not redis_form.has_replica:
         pytest.skip("nobody takes the place of a single server")
     async with _connected(redis_form.url) as redis, ledger():
@@ -142,9 +156,20 @@ async def test_a_short_sale_with_a_failover_in_the_middle_is_right(
 
             async def newcomer(rng: random.Random) -> Shopper:
                 token = await bearer(there, await make_member(there))
-                return Shopper(str(token.subject_id), token, http, sale, rng)
+                return Shopper(member=str(token.subject_id), token=token, http=http, sale=sale, rng=rng)
 
-            play = Play(sale, SEED, store_url, newcomer, {"failover": fail_over}, members=6, calm_s=0.4)
+            boss = await bearer(there, await Operator.get(id=sale.operator_id))
+            play = Play(
+                sale,
+                SEED,
+                store_url,
+                Shopkeeper(token=boss, http=http, rng=random.Random(f"{SEED}:shopkeeper")),
+                newcomer,
+                {"failover": fail_over},
+                members=6,
+                calm_s=0.4,
+                closes=redis_form.form is Form.CLUSTER,
+            )
             stop = asyncio.Event()
             with capture_logs() as lines:
                 working = asyncio.create_task(worker.run(there, stop))
