@@ -25,9 +25,16 @@ from models.payments.after_sale import AfterSale, AfterSaleLine
 from resolvers.deps import Deps
 from resolvers.orders.order_row import note, owned
 from resolvers.payments import refund, refund_part
-from resolvers.payments.after_sale_refund import case_key, compare, rehearsed, wish_of
-from resolvers.payments.after_sale_row import claim, let_go, member_of, pieces_of, step, write_lines
-from resolvers.payments.exception_case import cause_gone
+from resolvers.payments.after_sale_refund import compare, rehearsed, wish_of
+from resolvers.payments.after_sale_row import (
+    changed_its_mind,
+    claim,
+    let_go,
+    member_of,
+    pieces_of,
+    step,
+    write_lines,
+)
 from resolvers.payments.refund_part import Standing, Wish
 from resolvers.replay import remember, replayed
 
@@ -200,11 +207,11 @@ async def change(deps: Deps, *, member_id: UUID, after_sale_id: UUID, asked: Ask
         await claim(row.order_id, asked.pieces)
         await AfterSaleLine.filter(after_sale_id=row.id).delete()
         await write_lines(row.id, asked.pieces, now)
+        await changed_its_mind(row, now)
         row.kind, row.reason, row.text, row.pictures = asked.kind, asked.reason, asked.text, list(asked.pictures)
         row.changed_at, row.answer_by = now, now + deps.after_sale.answer
         row.due_at = row.answer_by
         await row.save()
-        await cause_gone([case_key(row.id)], how="会员修改了申请", now=now)
         await note(row.order_id, "after_sale_changed", now, after_sale_id=str(row.id), reason=asked.reason)
         return row
 
@@ -227,7 +234,6 @@ async def withdraw(deps: Deps, *, member_id: UUID, after_sale_id: UUID) -> After
         row = await _own(member_id, after_sale_id)
         if row.state != AfterSaleState.WITHDRAWN:
             await step(row, AfterSaleState.WITHDRAWN, now)
-            await cause_gone([case_key(row.id)], how="会员撤销了申请", now=now)
             await note(row.order_id, "after_sale_withdrawn", now, after_sale_id=str(row.id))
         return row
 

@@ -11,9 +11,8 @@ from models.payments.after_sale import AfterSale
 from resolvers.deps import Deps
 from resolvers.orders.order_row import note
 from resolvers.payments import refund
-from resolvers.payments.after_sale_refund import LEASE, begin, case_key, compare, rehearsed, tell_inbox
-from resolvers.payments.after_sale_row import member_of, step
-from resolvers.payments.exception_case import cause_gone
+from resolvers.payments.after_sale_refund import LEASE, begin, compare, rehearsed
+from resolvers.payments.after_sale_row import member_of, step, tell_of_refusal, tell_of_silence
 from resolvers.people.audit import record
 from resolvers.people.operator import lock_operator
 from resolvers.replay import remember, replayed
@@ -107,7 +106,6 @@ async def _decide(
             case _:
                 await _receive(row, now)
                 refund_id = await begin(deps, row, expected, now)
-        await cause_gone([case_key(row.id)], how="已处理", now=now)
         after = {"state": row.state, "words": words.strip()}
         await record(operator_id, f"after_sale.{decision}", "after_sale", row.id, {"state": told}, after, now)
         await remember(
@@ -199,7 +197,7 @@ async def _answer_silence(deps: Deps, row: AfterSale, now: datetime) -> UUID | N
     if deps.after_sale.approves_on_silence:
         return await _approve(deps, row, None, "", None, now)
     await AfterSale.filter(id=row.id).update(due_at=None)
-    await tell_inbox(row, {"answer_by": row.answer_by.isoformat()}, now)
+    await tell_of_silence(row, now)
     return None
 
 
@@ -209,4 +207,4 @@ async def _tell(deps: Deps, after_sale_id: UUID, code: str) -> None:
         row = await AfterSale.get(id=after_sale_id)
         if AfterSaleState(row.state) in rule.OPEN:
             await AfterSale.filter(id=row.id).update(due_at=now + STUCK)
-            await tell_inbox(row, {"reason": code}, now)
+            await tell_of_refusal(row, code, now)

@@ -18,7 +18,6 @@ from models.payments.after_sale import AfterSale
 from resolvers.deps import Deps
 from resolvers.payments import refund_part
 from resolvers.payments.after_sale_row import let_go, pieces_of, step
-from resolvers.payments.exception_case import open_case
 from resolvers.payments.refund_part import Wish
 
 LEASE = timedelta(minutes=1)
@@ -96,19 +95,3 @@ async def begin(deps: Deps, row: AfterSale, expected: str | None, now: datetime)
     if part.state == PartState.DONE:
         await step(row, AfterSaleState.REFUNDED, now)
     return refund_id
-
-
-async def tell_inbox(row: AfterSale, details: Mapping[str, object], now: datetime) -> None:
-    """A person must see to the request."""
-    await open_case(
-        kind="after_sale_overdue",
-        key=case_key(row.id),
-        order_id=row.order_id,
-        details={"after_sale_id": str(row.id), **details},
-        now=now,
-    )
-
-
-def case_key(after_sale_id: UUID) -> str:
-    """What the inbox knows the request by."""
-    return f"after_sale_overdue:{after_sale_id}"
