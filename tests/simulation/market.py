@@ -337,14 +337,14 @@ class Market:
     async def fail(self) -> None:
         """WeChat will misbehave."""
         endpoint, fault = self.chance.choice(FAULTS)
-        await self.world.wechat.fault(endpoint, fault, times=self.chance.randint(1, 3), seconds=1.0)
+        await self.world.wechat.fault(endpoint, fault, times=self.chance.randint(1, 3), seconds=4.0)
 
     async def time_passes(self) -> None:
         """Some time, mostly little."""
         await self._advance(timedelta(seconds=self.chance.choice([20, 45, 90, 300, 1_200, 1_900])))
 
     async def _advance(self, by: timedelta) -> None:
-        await self.world.wechat.post("clock/set", at=self.world.clock.advance(by).isoformat())
+        await self.world.wechat.post("clock/set", at=self.world.clock.advance(by).isoformat(), stands=True)
         await self.world.wechat.settle()
 
     async def sweep(self) -> None:

@@ -56,7 +56,7 @@ SHELF = (
     {"price_fen": 99_999, "stock_left": 6, "member_price_fen": 88_888},
     {"price_fen": 3, "stock_left": 30, "purchase_limit": 3},
 )
-PATIENCE = httpx.Timeout(0.6)
+PATIENCE = httpx.Timeout(60.0, read=2.0)
 QUIET = (timedelta(minutes=31), *(timedelta(hours=hours) for hours in (1, 2, 4, 7, 13, 25)))
 """What passes at the end of a story, so that everything retried has been tried, before the books are compared."""
 
@@ -125,7 +125,8 @@ class World:
         self.story = story = Story()
         await self.deps.redis.flushdb()
         await self.wechat.reset()
-        await self.wechat.post("clock/set", at=OPENED_AT.isoformat())
+        await self.wechat.post("notices/courier", on_call=True)
+        await self.wechat.post("clock/set", at=OPENED_AT.isoformat(), stands=True)
         url = await make_database(self._postgres_url, self._name, template=self._template)
         await self._store.enter_async_context(engine.database(url, pool_size=6))
         await published(self.deps, ProgrammeKind.POINTS, points_programme)
@@ -267,7 +268,7 @@ class World:
 
     async def advance(self, by: timedelta) -> None:
         """Time passes for the store and for WeChat, whose due notices arrive."""
-        await self.wechat.post("clock/set", at=self.clock.advance(by).isoformat())
+        await self.wechat.post("clock/set", at=self.clock.advance(by).isoformat(), stands=True)
         await self.wechat.settle()
 
     async def sweep(self) -> None:
@@ -289,7 +290,7 @@ class World:
 
     async def fault(self, endpoint: str, fault: str, times: int) -> None:
         """WeChat will misbehave."""
-        await self.wechat.fault(endpoint, fault, times=times, seconds=1.0)
+        await self.wechat.fault(endpoint, fault, times=times, seconds=4.0)
 
     # What must hold
 

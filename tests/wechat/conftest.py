@@ -94,6 +94,7 @@ def sandbox_url(credentials: Credentials) -> Iterator[str]:
 async def sandbox(sandbox_url: str) -> AsyncIterator[SandboxControl]:
     control = SandboxControl(sandbox_url)
     await control.reset()
+    await control.post("clock/set", at=real_now().isoformat(), stands=True)
     yield control
     await control.close()
 

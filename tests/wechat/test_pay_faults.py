@@ -100,10 +100,10 @@ async def test_a_slow_answer_is_unclear_and_not_waited_for_again(
     trade: Trade, http: httpx.AsyncClient, clock: StoreClock
 ) -> None:
     hurried = PayClient(
-        trade.client.config, http, base_url=trade.sandbox.base_url, now=clock.now, timeout=httpx.Timeout(0.3)
+        trade.client.config, http, base_url=trade.sandbox.base_url, now=clock.now, timeout=httpx.Timeout(60.0, read=0.3)
     )
     await trade.prepay()
-    await trade.sandbox.fault("query", "slow", seconds=1)
+    await trade.sandbox.fault("query", "slow", seconds=300)
     with pytest.raises(OutcomeUnknown, match="TIMEOUT") as caught:
         await hurried.query(NUMBER)
     assert caught.value.unclear

@@ -26,7 +26,7 @@ async def oracle(sandbox: SandboxControl, shop: Shop) -> AsyncIterator[Any]:
         notify_url=shop.notify_url,
         public_key=told["verifying_keys"][serial],
         public_key_id=serial,
-        timeout=(3, 10),
+        timeout=(60, 60),
     )
     # The library has no setting for the host.
     client._core._gate_way = sandbox.base_url
@@ -86,7 +86,7 @@ async def test_it_reads_the_platform_certificates_of_a_merchant_who_has_not_move
         told["appid"],
         told["apiv3_key"],
         notify_url=shop.notify_url,
-        timeout=(3, 10),
+        timeout=(60, 60),
     )
     client._core._gate_way = sandbox.base_url
     async with client as opened:

@@ -342,6 +342,7 @@ async def test_an_order_without_an_expiry_closes_after_seven_days(merchant: Merc
         ("pay", {"out_trade_no": "T0000000000"}),
         ("clock/advance", {"seconds": "soon"}),
         ("clock/set", {"at": "2026-11-21T12:00:00"}),
+        ("clock/set", {"at": "2026-11-21T12:00:00Z", "stands": "yes"}),
         ("users", {"name": "x"}),
         ("notices/send", {"number": 1}),
     ],

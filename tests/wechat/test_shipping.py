@@ -27,7 +27,7 @@ OTHER = ShippedParcel(item_desc="白茶*1", express_company="ZTO", tracking_no="
 
 @pytest.fixture
 async def host(sandbox: SandboxControl, http: httpx.AsyncClient) -> MiniProgramHost:
-    return MiniProgramHost(http, base_url=sandbox.base_url, timeout=httpx.Timeout(1.0))
+    return MiniProgramHost(http, base_url=sandbox.base_url)
 
 
 @pytest.fixture

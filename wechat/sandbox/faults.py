@@ -1,6 +1,7 @@
 """Faults on order: what an endpoint does wrong for its next calls."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ AFTER: Final = ("system_error_after_effect", "reset_after_effect", "truncated_js
 SIGNATURE: Final = ("unsigned", "forged_signature", "unknown_serial", "stale_timestamp")
 """A success whose signature is wrong; WeChat Pay only."""
 
-LONGEST_S: Final = 30.0
+LONGEST_S: Final = 300.0
 """Seconds that a slow answer may take."""
 
 
@@ -62,17 +63,13 @@ class Fault:
         if self.fault == "not_enough":
             raise PayRefusal(403, "NOT_ENOUGH", "商户余额不足")
 
-    async def delay(self) -> None:
-        """Wait, if this fault is slowness. Real seconds, for it is the client's patience that is tried."""
-        if self.fault == "slow":
-            await asyncio.sleep(min(self.seconds, LONGEST_S))
-
 
 class Faults:
     """The faults on order, in the order in which they came."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._taken_back = asyncio.Event()
 
     def add(self, **wanted: Any) -> Fault:
         """Order one. Raises `OperatorRefusal` for an unknown endpoint or fault."""
@@ -108,10 +105,22 @@ class Faults:
             return fault
         return None
 
+    async def delay(self, fault: Fault) -> None:
+        """Wait, if the fault is slowness, for its time or until the orders are taken back.
+
+        Real seconds, for it is the client's patience that is tried.
+        """
+        if fault.fault == "slow":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(fault.seconds, LONGEST_S)):
+                    await self._taken_back.wait()
+
     def waiting(self) -> list[dict[str, Any]]:
         """The faults that have not struck out yet."""
         return [asdict(fault) for fault in self._faults]
 
     def clear(self) -> None:
-        """Take all orders back."""
+        """Take all orders back; what waits in a slow one goes on."""
         self._faults.clear()
+        self._taken_back.set()
+        self._taken_back = asyncio.Event()

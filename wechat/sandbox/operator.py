@@ -66,11 +66,11 @@ async def clock_advance(world: "World", wanted: Wanted) -> Any:
 
 
 async def clock_set(world: "World", wanted: Wanted) -> Any:
-    """Set the clock to ``at`` (RFC 3339 with an offset); it runs on from there."""
+    """Set the clock to ``at`` (RFC 3339 with an offset); it runs on from there, or with ``stands`` stands still."""
     at = datetime.fromisoformat(_of(wanted, "at", str))
     if at.tzinfo is None:
         raise OperatorRefusal("at needs an offset")
-    world.clock.set(at)
+    world.clock.set(at, stands="stands" in wanted and _of(wanted, "stands", bool))
     world.move_clock()
     return await clock(world, wanted)
 

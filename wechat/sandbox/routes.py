@@ -127,7 +127,7 @@ async def _pay_answer(world: "World", name: str, call: PayCall, request: Request
     fault = world.faults.take(name)
     kind = "" if fault is None else fault.fault
     if fault is not None:
-        await fault.delay()
+        await world.faults.delay(fault)
         if kind == "reset":
             return CutOff()
         if kind == "pay_first":
@@ -162,7 +162,7 @@ def _mini(world: "World", name: str, call: MiniCall) -> Endpoint:
         kind = "" if fault is None else fault.fault
         try:
             if fault is not None:
-                await fault.delay()
+                await world.faults.delay(fault)
                 if kind == "reset":
                     return CutOff()
                 fault.before_effect()

@@ -55,7 +55,7 @@ class World:
     def reset(self) -> None:
         """Forget everything but the credentials."""
         self.records.clear()
-        self.clock.offset = timedelta()
+        self.clock.reset()
         self.faults.clear()
         self.scripts.clear()
         self.bills.clear()
