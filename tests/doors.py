@@ -21,6 +21,7 @@ from resolvers.people.member import join
 from schema import operator, shop
 from schema.http import GraphQLEndpoint, graphql_routes
 from schema.rates import Rates
+from tests.patience import PATIENCE_S
 
 
 class Bearer(str):
@@ -76,10 +77,12 @@ def doors_app(
     rates: Rates = UNLIMITED,
     endpoint: type[GraphQLEndpoint] = GraphQLEndpoint,
 ) -> Starlette:
-    """Both endpoints as the server mounts them, but for the rate limits."""
+    """Both endpoints as the server mounts them, but for the rate limits and the time an execution may take."""
     shop_schema, operator_schema = _schemas()
-    members = endpoint(shop_schema, deps, shop.sign_in, development=development, rates=rates)
-    operators = endpoint(operator_schema, deps, operator.sign_in, development=development, rates=rates)
+    members, operators = (
+        endpoint(schema, deps, sign_in, development=development, execution_s=PATIENCE_S, rates=rates)
+        for schema, sign_in in ((shop_schema, shop.sign_in), (operator_schema, operator.sign_in))
+    )
     return Starlette(routes=[*graphql_routes("/graphql", members), *graphql_routes("/admin/graphql", operators)])
 
 

@@ -7,7 +7,6 @@ timers, which on a busy machine would also fire when nothing is wrong.
 
 import os
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,10 +21,12 @@ from redis.exceptions import RedisError
 import processes
 from cache.address import Form
 from cache.engine import find_program
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 SLOTS = 16384
 SERVICE = "shop"
-PATIENCE_S = 20.0
+REPLICA_WITHIN_MS = 60_000
 
 
 class RedisForm:
@@ -66,7 +67,7 @@ class RedisForm:
         """From now until the next failover, the replica of the server that has the key hears nothing."""
         _comes(lambda: all(self._who_has(key)))
         with _connected(self._who_has(key)[0]) as at_primary:
-            assert at_primary.wait(1, 5000) >= 1, "the replica has everything until now"
+            assert at_primary.wait(1, REPLICA_WITHIN_MS) >= 1, "the replica has everything until now"
             at_primary.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")
             at_primary.execute_command("CLIENT", "KILL", "TYPE", "replica")
         self._falls_behind = True
@@ -86,7 +87,7 @@ class RedisForm:
         primary, replica = self._who_has(key)
         if not self._falls_behind:
             with _connected(primary) as at_primary:
-                assert at_primary.wait(1, 5000) >= 1, "the replica has everything"
+                assert at_primary.wait(1, REPLICA_WITHIN_MS) >= 1, "the replica has everything"
         self._falls_behind = False
         self._kill(primary)
         if self.form is Form.CLUSTER:
@@ -152,7 +153,7 @@ class RedisForm:
         if self.form is not Form.CLUSTER:
             return []
         bus = self._buses[self._ports.index(port)]
-        return ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "15000"]
+        return ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "60000"]
 
     def _master(self, sentinel_port: int) -> int:
         with _connected(sentinel_port) as sentinel:
@@ -183,7 +184,7 @@ class RedisForm:
             configuration = home / "sentinel.conf"
             configuration.write_text(
                 f"port {port}\nbind 127.0.0.1\ndir {home}\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n"
-                f"sentinel down-after-milliseconds {SERVICE} 60000\nsentinel failover-timeout {SERVICE} 2000\n"
+                f"sentinel down-after-milliseconds {SERVICE} 60000\nsentinel failover-timeout {SERVICE} 60000\n"
             )
             program = processes.Program(
                 name=f"sentinel on {port}", argv=[str(executable), str(configuration), "--sentinel"],
@@ -236,7 +237,7 @@ def started(form: Form) -> Iterator[RedisForm]:
     count = {Form.STANDALONE: 1, Form.SENTINEL: 5, Form.CLUSTER: 6}[form]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="youli-redis-")))
-        ports = _free_ports(count * 2)
+        ports = [free_port() for _ in range(count * 2)]
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports[:count])
         sentinels = ",".join(f"127.0.0.1:{port}" for port in ports[2:count])
         url = {
@@ -250,16 +251,8 @@ def started(form: Form) -> Iterator[RedisForm]:
         yield running
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
 def _connected(port: int) -> Any:
-    return Redis(port=port, socket_timeout=5.0, protocol=2)
+    return Redis(port=port, socket_timeout=PATIENCE_S, protocol=2)
 
 
 def _answers(address: dict[str, Any]) -> bool:

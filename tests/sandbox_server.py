@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from cache.client import Client
 from cache.wechat_soft import WeChatSoft
+from tests.patience import PATIENCE_S
 from wechat.mini import MiniProgramHost
 from wechat.pay_types import PayConfig, PayParams
 from wechat.sandbox import Credentials, create_app
@@ -32,7 +33,7 @@ class SandboxControl:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        self.http = httpx.AsyncClient(base_url=base_url, trust_env=False, verify=False, timeout=60)
+        self.http = httpx.AsyncClient(base_url=base_url, trust_env=False, verify=False, timeout=PATIENCE_S)
 
     async def close(self) -> None:
         await self.http.aclose()
@@ -153,7 +154,7 @@ def served(app: ASGIApp) -> Iterator[str]:
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    assert started.wait(20), "the server did not start"
+    assert started.wait(PATIENCE_S), "the server did not start"
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:

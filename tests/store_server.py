@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from hooks.pay import pay_route
 from resolvers.deps import Deps
+from tests.patience import PATIENCE_S
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def reachable(deps: Deps) -> AsyncIterator[Deps]:
     server = Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=2))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         yield reached
     finally:
         server.should_exit = True

@@ -36,7 +36,7 @@ async def test_a_burst_passes_and_the_next_is_told_when_to_come_again(redis: Cli
         await take(redis, operation, (THREE, "mei"))
     with pytest.raises(TooMany) as refused:
         await take(redis, operation, (THREE, "mei"))
-    assert 599 <= refused.value.retry_after_s <= 600
+    assert 540 <= refused.value.retry_after_s <= 600
 
 
 async def test_subjects_operations_and_limits_are_counted_apart(redis: Client) -> None:
@@ -66,7 +66,7 @@ async def test_the_longest_wait_of_several_limits_is_told(redis: Client) -> None
     await take(redis, operation, (short, "mei"), (long, "mei"))
     with pytest.raises(TooMany) as refused:
         await take(redis, operation, (short, "mei"), (long, "mei"))
-    assert 3_599 <= refused.value.retry_after_s <= 3_600
+    assert 3_540 <= refused.value.retry_after_s <= 3_600
 
 
 async def test_five_hundred_at_once_get_exactly_the_burst(redis: Client) -> None:
@@ -81,7 +81,7 @@ async def test_a_key_lives_only_as_long_as_it_means_something_and_tells_nobodys_
     keys = [key async for key in redis.scan_iter(match=f"rate:*:{operation}:*")]
     assert len(keys) == 1
     assert b"mei" not in keys[0]
-    assert 595_000 < await redis.pttl(keys[0]) <= 600_000
+    assert 540_000 < await redis.pttl(keys[0]) <= 600_000
 
 
 async def test_a_flushed_script_is_loaded_again(redis: Client) -> None:
@@ -111,7 +111,7 @@ async def test_a_call_may_weigh_several_and_at_most_the_burst(redis: Client) -> 
     await take_all(redis, [Ask(operation, TEN, "mei", weight=7)])
     with pytest.raises(TooMany) as refused:
         await take_all(redis, [Ask(operation, TEN, "mei", weight=5)])
-    assert 1_199 <= refused.value.retry_after_s <= 1_200
+    assert 1_140 <= refused.value.retry_after_s <= 1_200
     await take_all(redis, [Ask(operation, TEN, "mei", weight=3)])
     await take_all(redis, [Ask(operation, TEN, "lin", weight=1_000)])
     assert not await allowed(redis, operation, (TEN, "lin"))

@@ -10,6 +10,7 @@ from models.asyncpg_backend import Unavailable, translated
 from models.ids import new_id
 from models.people.member import Member
 from resolvers.clock import SetClock
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -39,7 +40,7 @@ async def test_a_cancelled_begin_gives_its_connection_back(store: None) -> None:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await asyncio.wait_for(asyncio.gather(*(enter_and_leave() for _ in range(60))), 20)
+    await asyncio.wait_for(asyncio.gather(*(enter_and_leave() for _ in range(60))), PATIENCE_S)
     assert not engine.in_transaction()
 
 

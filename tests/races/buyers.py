@@ -15,6 +15,7 @@ from models.people.member import Member
 from resolvers.deps import Deps
 from resolvers.invariants.verify import verify
 from tests.doors import Bearer, Door, bearer, make_member
+from tests.patience import PATIENCE_S
 from tests.sandbox_server import SandboxControl
 
 PLACE = """
@@ -157,7 +158,7 @@ def without_member_locks(monkeypatch: pytest.MonkeyPatch, *, together: int) -> N
         begun += 1
         if begun == together:
             all_begun.set()
-        await asyncio.wait_for(all_begun.wait(), 10)
+        await asyncio.wait_for(all_begun.wait(), PATIENCE_S)
 
     monkeypatch.setattr(engine, "lock_members", no_lock)
 
@@ -168,7 +169,7 @@ def decided_before_any_writes(monkeypatch: pytest.MonkeyPatch, owner: object, wr
     real = getattr(owner, write)
 
     async def waiting(*args: Any, **kwargs: Any) -> Any:
-        await asyncio.wait_for(all_decided.wait(), 20)
+        await asyncio.wait_for(all_decided.wait(), PATIENCE_S)
         return await real(*args, **kwargs)
 
     monkeypatch.setattr(owner, write, waiting)

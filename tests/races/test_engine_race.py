@@ -8,6 +8,7 @@ from models.engine import rows
 from models.ids import new_secret
 from resolvers.deps import Deps
 from tests.doors import Door
+from tests.patience import PATIENCE_S
 from tests.races.buyers import PLACE, Buyer, assert_the_books_are_right, at_once, buyer, one
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -42,7 +43,7 @@ async def test_orders_under_a_database_that_keeps_going_away_are_whole_and_place
     async def insist(member: Buyer) -> None:
         for _ in range(ORDERS_EACH):
             variables = {"lines": [{"skuId": str(sku_id), "quantity": 1}], "points": 0, "key": new_secret(12)}
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:
                     answer = (await shop.send(PLACE, variables, token=member.token)).json()
                     if "errors" not in answer:

@@ -26,6 +26,7 @@ from resolvers.orders import order
 from resolvers.orders.order_write import write_orders
 from tests.doors import Door, doors_app, make_member
 from tests.flash import Sale, close_sale, make_sale, pieces
+from tests.patience import PATIENCE_S
 from tests.races.buyers import (
     CANCEL,
     Buyer,
@@ -87,7 +88,7 @@ async def the_gate_stands_right(deps: Deps, sale: Sale) -> None:
 
     A Redis that hung is left alone for a second, and a loading that was cut off keeps others from it for ten.
     """
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(*AWAY):
                 await tell_everybody(deps, sale)
@@ -323,7 +324,7 @@ async def test_a_gate_that_comes_back_without_its_last_moments_is_loaded_anew_th
 
 async def once_it_answers(deps: Deps, key: str) -> None:
     """Old connections have failed, and the new server is found."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(*AWAY):
                 await deps.redis.execute_command("EXISTS", key)
@@ -350,7 +351,7 @@ async def test_a_member_who_is_busy_holds_up_nobody_else(deps: Deps, shop: Door)
     holding = asyncio.create_task(held.lock(busy.member_id))
     await held.begun.wait()
     waiting = asyncio.create_task(tap(busy, sale))
-    answers = await asyncio.wait_for(at_once(tap(each, sale) for each in others), 30)
+    answers = await asyncio.wait_for(at_once(tap(each, sale) for each in others), PATIENCE_S)
     assert won(answers) == len(others)
     assert not waiting.done()
     held.over.set()

@@ -25,6 +25,7 @@ from resolvers.payments.after_sale import Asked, request
 from resolvers.payments.after_sale_decision import approve
 from tests import teams
 from tests.doors import Bearer, Door, bearer, make_operator
+from tests.patience import PATIENCE_S
 from tests.races.buyers import (
     CANCEL,
     CONFIRM,
@@ -194,12 +195,12 @@ async def test_another_team_that_is_busy_is_waited_for_and_not_passed_over(
     keeping = asyncio.create_task(keeps_busy())
     await is_busy.wait()
     joining = asyncio.create_task(joins(late, sale, full, Fallback.OTHER_TEAM))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await rows("SELECT FROM pg_locks WHERE NOT granted"):
             assert not joining.done()
     # Who waits for one team has no other locked.
     async with transaction():
-        await rows("SET LOCAL lock_timeout = '5s'")
+        await rows("SET LOCAL lock_timeout = '120s'")
         await group_seat.locked(full.id)
     is_free.set()
     await keeping
@@ -270,7 +271,7 @@ async def test_who_all_look_before_they_sit_down_overfill_the_team(
 
     async def not_locked(team_id: UUID) -> tuple[GroupTeam, GroupBuy]:
         found = await GroupTeam.get(id=team_id)
-        await asyncio.wait_for(have_looked.wait(), 20)
+        await asyncio.wait_for(have_looked.wait(), PATIENCE_S)
         return found, await GroupBuy.get(id=found.group_buy_id)
 
     monkeypatch.setattr(group_seat, "locked", not_locked)
@@ -462,7 +463,7 @@ async def seen_to_by_two_at_once(
 
     async def read_by_both(**which: Any) -> Order:
         found = await really_get(**which)
-        await asyncio.wait_for(have_read.wait(), 20)
+        await asyncio.wait_for(have_read.wait(), PATIENCE_S)
         return found
 
     with monkeypatch.context() as patched:

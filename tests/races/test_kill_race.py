@@ -17,8 +17,10 @@ import pytest
 from models import engine
 from models.engine import rows
 from models.ids import new_secret
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.races.buyers import CANCEL, PAY, PLACE, assert_the_books_are_right, one
-from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
+from tests.server.processes_seen import Program, command, environment, running
 
 pytestmark = pytest.mark.xdist_group("server")
 PASSWORD = "a password that only this test knows"
@@ -131,7 +133,7 @@ async def signed_in(http: httpx.AsyncClient, sandbox: str) -> Phone:
 @asynccontextmanager
 async def client(program: Program) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server, by no proxy."""
-    async with httpx.AsyncClient(base_url=program.address, trust_env=False, timeout=20.0) as http:
+    async with httpx.AsyncClient(base_url=program.address, trust_env=False, timeout=PATIENCE_S) as http:
         yield http
 
 
@@ -141,13 +143,13 @@ async def shop_until_killed(program: Program, data_dir: Path) -> tuple[str, list
         sku_id, sandbox = await put_on_sale(http), sandbox_of(data_dir)
         phones = [await signed_in(http, sandbox) for _ in range(BUYERS)]
         shopping = [asyncio.create_task(phone.shop(sku_id, sandbox)) for phone in phones]
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE_S):
             while sum(len(phone.orders) for phone in phones) < ACKNOWLEDGED:
                 await asyncio.wait(shopping, timeout=0.02)
         program.process.send_signal(signal.SIGKILL)
         await asyncio.gather(*shopping)
-    program.process.wait(timeout=20)
-    eventually(lambda: program.survivors() == [], what="the end of the orphans")
+    program.process.wait()
+    program.wait_until_all_have_ended()
     return sku_id, phones
 
 
@@ -192,15 +194,16 @@ def test_a_killed_server_has_kept_every_promise_it_made(data_dir: Path) -> None:
 HALF_WRITER = """
 import asyncio, sys, asyncpg
 
-async def sell(pool):
+async def sell(pool, pause_s):
     while True:
         await pool.execute("INSERT INTO sold DEFAULT VALUES")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause_s)
         await pool.execute("UPDATE shelf SET stock_left = stock_left - 1")
 
 async def main():
     async with asyncpg.create_pool(sys.argv[1], min_size=8, max_size=8) as pool:
-        await asyncio.gather(*(sell(pool) for _ in range(8)))
+        # The last is always in the middle.
+        await asyncio.gather(*(sell(pool, pause_s) for pause_s in [0.02] * 7 + [3600]))
 
 asyncio.run(main())
 """
@@ -210,12 +213,12 @@ async def test_a_killed_server_that_writes_one_thing_after_another_leaves_halves
     await rows("CREATE TABLE shelf AS SELECT 100000 AS stock_left")
     await rows("CREATE TABLE sold (id int GENERATED ALWAYS AS IDENTITY)")
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", HALF_WRITER, store_url)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while await one("SELECT count(*) FROM sold") < 50:
             assert process.returncode is None
     process.kill()
     await process.wait()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await one("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") > 2:
             continue
     assert await one("SELECT 100000 - stock_left FROM shelf") < await one("SELECT count(*) FROM sold")

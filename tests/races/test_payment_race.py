@@ -9,6 +9,7 @@ from models.engine import changed, rows, transaction
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from tests.doors import Door
+from tests.patience import PATIENCE_S
 from tests.races.buyers import (
     CANCEL,
     CONFIRM,
@@ -84,12 +85,13 @@ async def test_an_order_that_is_cancelled_while_its_payment_opens_hands_out_no_p
 ) -> None:
     member = await buyer(deps, shop, wechat)
     order_id = await member.placed(await put_on_shelf(deps))
-    await wechat.fault("prepay", "slow", seconds=2)
+    await wechat.fault("prepay", "slow", seconds=300)
     paying = asyncio.create_task(member.ask(PAY, id=order_id))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not await attempts(order_id):
             continue
     assert (await member.ask(CANCEL, id=order_id))["order"]["state"] == "CLOSED"
+    await wechat.delete("faults")
     assert (await paying)["code"] == "ORDER_STATE_REFUSED"
     (there,) = (await wechat.ledger())["orders"]
     assert there["trade_state"] == "CLOSED"

@@ -11,6 +11,7 @@ from resolvers.deps import Deps
 from resolvers.points import points_mall
 from tests.doors import Door, bearer, make_member, make_operator
 from tests.mall import give_points, make_item
+from tests.patience import PATIENCE_S
 from tests.races.buyers import (
     CANCEL,
     Buyer,
@@ -141,7 +142,7 @@ async def test_cancelling_and_exchanging_at_once_gives_every_piece_out_once(deps
         assert (await member.ask(CANCEL, id=order_id))["order"]["state"] == "CLOSED"
 
     async def insist(member: Buyer) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while (await tap(member, item, cash=100))["__typename"] != "MallExchanged":
                 continue
 

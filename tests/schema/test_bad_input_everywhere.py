@@ -249,7 +249,6 @@ class Trial:
             self.token = await self.renew()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["mutation", "query"])
 @pytest.mark.parametrize("who", ["member", "owner"])
 async def test_nothing_that_a_signed_in_person_can_send_is_a_server_error(

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-import pytest
 import pytest_asyncio
 from graphql import get_named_type
 
@@ -139,7 +138,6 @@ async def filled(deps: Deps) -> Filled:
     return made
 
 
-@pytest.mark.timeout(300)
 async def test_a_list_takes_the_same_statements_for_1_10_and_50_rows(
     shop: Door, admin: Door, deps: Deps, filled: Filled, member_token: Tokens, operator_token: Tokens
 ) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from models.postgres import throwaway_folder
-from tests.server.processes_seen import environment, free_port, running
+from tests.ports import free_port
+from tests.server.processes_seen import environment, running
 
 
 @pytest.fixture(scope="session")

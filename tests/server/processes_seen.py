@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,28 +14,20 @@ import httpx
 import psutil
 
 import processes
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-READY_WITHIN_S = 150.0
 
 
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def eventually(condition: Callable[[], bool], *, within_s: float = 20.0, what: str = "it") -> None:
+def eventually(condition: Callable[[], bool], *, what: str = "it") -> None:
     """Wait until the condition holds.
 
     Raises:
-        AssertionError: it does not within the time.
+        AssertionError: it does not within ``PATIENCE_S``.
     """
-    give_up = time.monotonic() + within_s
+    give_up = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < give_up, f"{what} did not happen within {within_s:g} s"
+        assert time.monotonic() < give_up, f"{what} did not happen within {PATIENCE_S:g} s"
         time.sleep(0.05)
 
 
@@ -46,7 +37,7 @@ def environment(data_dir: Path, port: int, **more: str) -> dict[str, str]:
     return kept | {"YOULI_DATA_DIR": str(data_dir), "PORT": str(port)} | more
 
 
-def command(*arguments: str, env: Mapping[str, str], within_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command of the program to its end."""
     return subprocess.run(
         [sys.executable, "server.py", *arguments],
@@ -54,7 +45,7 @@ def command(*arguments: str, env: Mapping[str, str], within_s: float = 60.0) -> 
         env=dict(env),
         capture_output=True,
         text=True,
-        timeout=within_s,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -70,12 +61,12 @@ class Program:
 
     def get(self, path: str) -> httpx.Response:
         """One request, by no proxy; it is plain HTTP, so no certificates are read."""
-        with httpx.Client(trust_env=False, verify=False, timeout=10.0) as client:
+        with httpx.Client(trust_env=False, verify=False, timeout=PATIENCE_S) as client:
             return client.get(f"{self.address}{path}")
 
     def query(self, path: str, document: str) -> httpx.Response:
         """One GraphQL document."""
-        with httpx.Client(trust_env=False, verify=False, timeout=20.0) as client:
+        with httpx.Client(trust_env=False, verify=False, timeout=PATIENCE_S) as client:
             return client.post(f"{self.address}{path}", json={"query": document})
 
     def ready(self) -> bool:
@@ -92,7 +83,7 @@ class Program:
             assert self.process.poll() is None, self.text()
             return self.ready()
 
-        eventually(settled, within_s=READY_WITHIN_S, what="/readyz")
+        eventually(settled, what="/readyz")
         self.children = {
             child.pid: processes.birth(child.pid) or ""
             for child in psutil.Process(self.process.pid).children(recursive=True)
@@ -101,13 +92,11 @@ class Program:
     def signal_and_wait(self, sign: signal.Signals) -> int:
         """Send a signal to the server alone, as a terminal or an operator does, and return its exit code."""
         self.process.send_signal(sign)
-        return self.process.wait(timeout=40)
+        return self.process.wait(timeout=PATIENCE_S)
 
-    def survivors(self) -> list[int]:
-        """The noted children that still run, a moment after the server has gone."""
-        with suppress(AssertionError):
-            eventually(lambda: not self.living(), within_s=5)
-        return self.living()
+    def wait_until_all_have_ended(self) -> None:
+        """Wait until none of the noted children runs."""
+        eventually(lambda: not self.living(), what="the end of every process")
 
     def living(self) -> list[int]:
         """The noted children that run now."""
@@ -132,9 +121,10 @@ def running(arguments: tuple[str, ...], env: Mapping[str, str], log: Path) -> It
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(timeout=40)
+                process.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         for pid in program.living():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.processes_seen import command, environment, free_port, running
+from tests.ports import free_port
+from tests.server.processes_seen import command, environment, running
 
 pytestmark = pytest.mark.xdist_group("server")
 
 
 def test_the_story_is_played_in_a_store_started_for_it_and_in_a_running_one(data_dir: Path) -> None:
     env = environment(data_dir, free_port())
-    alone = command("demo", env=env, within_s=150)
+    alone = command("demo", env=env)
     assert alone.returncode == 0, alone.stdout + alone.stderr
     for promise in (
         "what was hinted at is taken off",
@@ -27,7 +28,7 @@ def test_the_story_is_played_in_a_store_started_for_it_and_in_a_running_one(data
     assert list((data_dir / "run").glob("*.json")) == [], "what it started is stopped"
     with running(("run",), env, data_dir.parent / "log") as program:
         program.wait_until_ready()
-        beside = command("demo", env=env, within_s=150)
+        beside = command("demo", env=env)
         assert beside.returncode == 0, beside.stdout + beside.stderr
         assert program.ready()
         assert "Traceback" not in program.text()

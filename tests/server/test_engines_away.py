@@ -10,7 +10,8 @@ import pytest
 
 from cache import engine as valkey
 from models import postgres
-from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
+from tests.ports import free_port
+from tests.server.processes_seen import Program, command, environment, eventually, running
 
 pytestmark = pytest.mark.xdist_group("server")
 LOGIN = 'mutation { operatorLogin(login: "owner", password: "not the password") { __typename } }'
@@ -92,7 +93,7 @@ def test_children_that_are_killed_are_started_again(used_data_dir: Path) -> None
         for name in ("valkey", "postgres", "sandbox"):
             _kill_and_see_it_again(program, used_data_dir / "run" / f"{name}.json")
         assert program.signal_and_wait(signal.SIGINT) == 0
-        assert program.survivors() == []
+        program.wait_until_all_have_ended()
         assert list((used_data_dir / "run").glob("*.json")) == []
 
 

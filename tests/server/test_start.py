@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from models import postgres
-from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
+from tests.ports import free_port
+from tests.server.processes_seen import Program, command, environment, eventually, running
 
 pytestmark = pytest.mark.xdist_group("server")
 SERVER_INFO = "{ serverInfo { businessDay } }"
@@ -28,7 +29,7 @@ def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(data_dir: Path)
         assert len(program.children) >= 3, "PostgreSQL, Valkey and the sandbox"
 
         assert program.signal_and_wait(signal.SIGINT) == 0
-        assert program.survivors() == []
+        program.wait_until_all_have_ended()
         assert list((data_dir / "run").glob("*.json")) == []
         assert f"{program.address}/graphql" in program.text()
         assert "Traceback" not in program.text()
@@ -44,7 +45,7 @@ def test_a_killed_server_takes_its_processes_along_and_the_next_start_finds_the_
         assert len(program.children) >= 3
         asyncio.run(_leave_a_mark(used_data_dir))
         program.signal_and_wait(signal.SIGKILL)
-        eventually(lambda: program.living() == [], what="the end of the orphans")
+        program.wait_until_all_have_ended()
     with running(("run",), env, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
         assert asyncio.run(_marks(used_data_dir)) == 1
@@ -122,7 +123,7 @@ def test_workers_that_take_long_to_import_are_waited_for(used_data_dir: Path) ->
     with running(("serve", "--workers", "2"), env | {"PYTHONPATH": str(slow)}, used_data_dir.parent / "log") as program:
         program.wait_until_ready()
         assert program.signal_and_wait(signal.SIGTERM) == 0
-        eventually(lambda: program.living() == [], what="the end of every process")
+        program.wait_until_all_have_ended()
         said = program.text()
     assert " died" not in said
     assert said.index("Application startup complete") < said.index('"serving"')
@@ -135,10 +136,12 @@ def test_metrics_add_up_over_all_worker_processes(data_dir: Path) -> None:
         program.wait_until_ready()
         for _ in range(40):
             assert program.query("/graphql", SERVER_INFO).status_code == 200
-        counted = _counter(program, 'youli_requests_total{door="shop",operation="serverInfo",outcome="ok"}')
-        assert counted == 40
+        # A request is counted when its answer has left.
+        name = 'youli_requests_total{door="shop",operation="serverInfo",outcome="ok"}'
+        eventually(lambda: _counter(program, name) >= 40, what="the count of the last one")
+        assert _counter(program, name) == 40
         assert program.signal_and_wait(signal.SIGTERM) == 0
-        assert program.survivors() == []
+        program.wait_until_all_have_ended()
 
 
 def _counter(program: Program, name: str) -> float:

@@ -16,8 +16,8 @@ from redis.asyncio import RedisCluster
 from cache import engine as valkey
 from cache.address import Form
 from cache.client import Client
+from tests.ports import free_port
 from tests.redis_forms import RedisForm, started
-from tests.server.processes_seen import free_port
 
 Misfortune = Callable[[random.Random], Awaitable[None]]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cache.address import Form
 from models import postgres
+from tests.ports import free_port
 from tests.races.test_kill_race import PASSWORD
-from tests.server.processes_seen import Program, command, environment, eventually, free_port, running
+from tests.server.processes_seen import Program, command, environment, eventually, running
 from tests.simulation.flash_redis import Misfortune, SaleRedis, sale_redis
 
 
@@ -57,7 +58,7 @@ class FlashStore:
         await asyncio.to_thread(self._server_again)
 
     def _server_again(self) -> None:
-        self.server.process.wait(timeout=20)
+        self.server.process.wait()
         self.server = self.stack.enter_context(running(("serve",), self.env, self.log))
         self.server.wait_until_ready()
 
@@ -80,11 +81,11 @@ def flash_store(folder: Path, form: Form) -> Iterator[FlashStore]:
             YOULI_RATE_MEMBER_POINTS="0",
             YOULI_OWNER_PASSWORD=PASSWORD,
         )
-        migrated = command("migrate", env=env, within_s=180)
+        migrated = command("migrate", env=env)
         assert migrated.returncode == 0, migrated.stderr
         # WeChat is nobody's child here, and outlives the server.
         stack.enter_context(running(("sandbox",), env, folder / "sandbox.log"))
-        eventually((folder / "var" / "run" / "sandbox.json").exists, within_s=60.0, what="the sandbox")
+        eventually((folder / "var" / "run" / "sandbox.json").exists, what="the sandbox")
         server = stack.enter_context(running(("serve",), env, log))
         server.wait_until_ready()
         worker = stack.enter_context(running(("worker",), env | {"PORT": str(free_port())}, log))

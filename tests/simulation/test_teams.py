@@ -7,7 +7,6 @@ import asyncio
 import os
 from typing import Any, ClassVar
 
-import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
@@ -70,7 +69,6 @@ class TeamStories(Stories):
             self.do(self.world.end())
 
 
-@pytest.mark.timeout(400)
 def test_any_story_of_teams_leaves_the_books_right(
     postgres_url: str, migrated_template: str, worker_id: str, redis_url: str, wechat_url: str
 ) -> None:

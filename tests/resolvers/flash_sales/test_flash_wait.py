@@ -34,6 +34,7 @@ from resolvers.flash_sales import flash_sale, flash_wait
 from resolvers.orders import order
 from tests.doors import make_member
 from tests.flash import Sale, close_sale, make_sale, pieces
+from tests.patience import PATIENCE_S
 from tests.resolvers.flash_sales.test_flash_sale import buy, gate_left, tell_everybody
 from tests.resolvers.invariants.test_verify import broken
 
@@ -178,7 +179,7 @@ async def test_who_queues_while_the_last_piece_is_sold_is_in_the_queue(
         found = await rows(sql, values)
         if sql == flash_wait._QUEUE and not found:
             was_asked.set()
-            await asyncio.wait_for(is_sold.wait(), 20)
+            await asyncio.wait_for(is_sold.wait(), PATIENCE_S)
         return found
 
     monkeypatch.setattr(flash_wait, "rows", asks)
