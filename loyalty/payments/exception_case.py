@@ -33,6 +33,7 @@ class CaseKind(StrEnum):
     UNSHIPPED = "unshipped"
     SHIPPING_UPLOAD_FAILED = "shipping_upload_failed"
     AFTER_SALE_OVERDUE = "after_sale_overdue"
+    BILL_MISSING = "bill_missing"
     BILL_OURS_ONLY = "bill_ours_only"
     BILL_THEIRS_ONLY = "bill_theirs_only"
     BILL_AMOUNT_DIFFERS = "bill_amount_differs"
@@ -209,6 +210,14 @@ RULES: Mapping[CaseKind, CaseRule] = {
         actions=(CaseAction.RESOLVE,),
         advice_zh="尽快答复售后申请",
         advice_en="Decide the request.",
+    ),
+    CaseKind.BILL_MISSING: CaseRule(
+        zh="对账：微信账单迟迟无法获取或读取",
+        en="Reconciliation: a bill of WeChat cannot be had or read.",
+        within=_hours(72),
+        actions=(CaseAction.RETRY, CaseAction.RESOLVE),
+        advice_zh="检查商户号的账单权限后重新获取；仍无法获取时人工对账并说明",
+        advice_en="See that the merchant may have bills and fetch it again; or compare it by hand and say so.",
     ),
     CaseKind.BILL_OURS_ONLY: CaseRule(
         zh="对账：我方有，微信账单没有",

@@ -3,7 +3,6 @@
 Source: docs/rules/payment.md
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -27,18 +26,6 @@ class AttemptState(StrEnum):
     SUCCEEDED = "succeeded"
     CLOSED = "closed"
     FAILED = "failed"
-
-
-ATTEMPT_TRANSITIONS: Mapping[AttemptState, frozenset[AttemptState]] = {
-    AttemptState.CREATED: frozenset(
-        {AttemptState.PREPAID, AttemptState.SUCCEEDED, AttemptState.CLOSED, AttemptState.FAILED}
-    ),
-    AttemptState.PREPAID: frozenset({AttemptState.SUCCEEDED, AttemptState.CLOSED}),
-    AttemptState.SUCCEEDED: frozenset(),
-    AttemptState.CLOSED: frozenset({AttemptState.SUCCEEDED}),
-    AttemptState.FAILED: frozenset({AttemptState.SUCCEEDED}),
-}
-"""Every step an attempt may take. A success counts whatever we believed before: the money is there."""
 
 
 class RefundState(StrEnum):
@@ -88,14 +75,6 @@ class NoticeOutcome(StrEnum):
     IGNORED = "ignored"
 
 
-class PaymentMismatch(Refusal):
-    """A payment that does not agree with its order; ``fields`` names what differs. Nothing changes."""
-
-    code = "PAYMENT_MISMATCH"
-    zh = "支付结果与订单不一致：{fields}"
-    en = "The payment does not agree with the order: {fields}."
-
-
 class PaymentUnavailable(Refusal):
     """WeChat did not answer or refused the prepay; the order stands and may be paid again."""
 
@@ -110,14 +89,6 @@ class PayDeadlinePassed(Refusal):
     code = "PAY_DEADLINE_PASSED"
     zh = "订单已超过支付时间"
     en = "The time to pay this order is over."
-
-
-class RefundExceedsPayment(Refusal):
-    """More than the ``left`` fen that were paid and not yet refunded."""
-
-    code = "REFUND_EXCEEDS_PAYMENT"
-    zh = "退款金额超过可退金额"
-    en = "The refund exceeds what is left of the payment."
 
 
 class RefundReasonInvalid(Refusal):
@@ -149,13 +120,6 @@ def compare(expected: PaymentFacts, actual: PaymentFacts) -> tuple[str, ...]:
     )
 
 
-def admit_payment(expected: PaymentFacts, actual: PaymentFacts) -> None:
-    """Whether a success may be booked on its order. Raises: PaymentMismatch."""
-    differing = compare(expected, actual)
-    if differing:
-        raise PaymentMismatch(fields=", ".join(differing))
-
-
 def admit_prepay(*, now: datetime, deadline: datetime) -> None:
     """Whether an order may still be sent to WeChat: a minute before its deadline at the latest, as WeChat requires.
 
@@ -163,18 +127,6 @@ def admit_prepay(*, now: datetime, deadline: datetime) -> None:
     """
     if now + timedelta(minutes=1) > deadline:
         raise PayDeadlinePassed()
-
-
-def admit_refund(*, amount_fen: int, paid_fen: int, refunded_fen: int) -> None:
-    """Whether ``amount_fen`` (1 or more) may go back. Raises: RefundExceedsPayment."""
-    left = paid_fen - refunded_fen
-    if not 1 <= amount_fen <= left:
-        raise RefundExceedsPayment(left=left)
-
-
-def admit_attempt_step(current: AttemptState, wanted: AttemptState) -> bool:
-    """Whether an attempt may go from ``current`` to ``wanted``; a False is a replay, not anybody's mistake."""
-    return wanted in ATTEMPT_TRANSITIONS[current]
 
 
 def next_poll(*, created_at: datetime, polls_done: int, deadline: datetime) -> datetime | None:

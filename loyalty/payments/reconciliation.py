@@ -16,6 +16,9 @@ READY_HOUR = 10
 
 CATCH_UP_DAYS = 30
 
+MISSING_AFTER = timedelta(days=3)
+"""So long after it was due a bill that cannot be had becomes a person's affair."""
+
 
 class MoneyMove(StrEnum):
     """Which way money went: collected under WeChat's transaction id, or back under our refund number."""
@@ -83,6 +86,11 @@ def bill_days(*, now: datetime, first: date) -> tuple[date, ...]:
     last = here.date() - timedelta(days=1 if here.hour >= READY_HOUR else 2)
     begin = max(first, last - timedelta(days=CATCH_UP_DAYS - 1))
     return tuple(begin + timedelta(days=step) for step in range((last - begin).days + 1))
+
+
+def is_missing(day: date, now: datetime) -> bool:
+    """Whether the bill of a day, not had yet, is long overdue."""
+    return now >= day_bounds(day)[1] + timedelta(hours=READY_HOUR) + MISSING_AFTER
 
 
 def bill_day(at: datetime) -> date:

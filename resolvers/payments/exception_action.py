@@ -28,7 +28,7 @@ from models.payments.payment import ExceptionCase, Payment, PaymentAttempt, Refu
 from resolvers.delivery import shipping_upload
 from resolvers.deps import Deps
 from resolvers.orders import order, order_hold, order_row
-from resolvers.payments import notice, payment, refund, refund_end
+from resolvers.payments import notice, payment, reconciliation, refund, refund_end
 from resolvers.payments.exception_case import cause_gone, open_one, settled_by
 from resolvers.payments.refund_request import admit_anew, request
 from resolvers.people.audit import record
@@ -140,6 +140,10 @@ async def _compare(deps: Deps, case: ExceptionCase, _: UUID) -> None:
             await cause_gone([case.key], how="微信查询结果与账一致", now=deps.clock.now())
 
 
+async def _read_bill(deps: Deps, case: ExceptionCase, _: UUID) -> None:
+    await reconciliation.reconcile(deps, day=date.fromisoformat(case.details["day"]))
+
+
 async def _payment_agrees(deps: Deps, transaction_id: str, day: date) -> bool:
     found = await rows(
         "SELECT attempt.out_trade_no FROM payment JOIN payment_attempt attempt ON attempt.id = payment.attempt_id "
@@ -191,6 +195,7 @@ RETRIES: Mapping[CaseKind, Retry] = {
     CaseKind.REFUND_MISMATCH: _ask_for_refund,
     CaseKind.EXCHANGE_UNDELIVERED: _deliver,
     CaseKind.SHIPPING_UPLOAD_FAILED: _upload,
+    CaseKind.BILL_MISSING: _read_bill,
     CaseKind.BILL_OURS_ONLY: _compare,
     CaseKind.BILL_THEIRS_ONLY: _compare,
     CaseKind.BILL_AMOUNT_DIFFERS: _compare,

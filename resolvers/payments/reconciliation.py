@@ -8,17 +8,21 @@ import structlog
 from tortoise.exceptions import IntegrityError
 
 from loyalty.payments import reconciliation as rule
+from loyalty.payments.exception_case import CaseKind
 from loyalty.payments.reconciliation import Booking, Finding, MoneyMove
 from models.engine import rows, transaction
 from models.ids import new_id
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.payments.reconciliation import BillRow, BillRun
 from resolvers.deps import Deps
-from resolvers.payments.exception_case import open_case
+from resolvers.payments.exception_case import cause_gone, open_case
 from wechat.bill import TradeBill
-from wechat.errors import BillAbsent, BillNotReady
+from wechat.errors import BillAbsent, BillNotReady, WeChatError
 
 log = structlog.get_logger("youli")
+
+PAID = "SUCCESS"
+"""WeChat's word in a bill for a refund that has reached the payer."""
 
 NEWEST = Keyset("bill_run.newest", (Key("day", date),))
 
@@ -44,14 +48,30 @@ async def reconcile(deps: Deps, *, day: date) -> BillRun | None:
         bill = await deps.pay.trade_bill(day)
     except BillAbsent:
         bill = None
-    except BillNotReady:
+    except BillNotReady as error:
         log.info("bill_not_ready", day=day.isoformat())
+        await _tell_if_missing(deps, day, error)
         return None
+    except WeChatError as error:
+        await _tell_if_missing(deps, day, error)
+        raise
     try:
         return await _keep(deps, day, bill)
     except IntegrityError:
         # Another worker kept this bill between our look and our write.
         return await BillRun.get(day=day)
+
+
+async def _tell_if_missing(deps: Deps, day: date, error: WeChatError) -> None:
+    now = deps.clock.now()
+    if rule.is_missing(day, now):
+        told = {"day": day.isoformat(), "error": error.code}
+        async with transaction():
+            await open_case(kind=CaseKind.BILL_MISSING, key=_missing(day), order_id=None, details=told, now=now)
+
+
+def _missing(day: date) -> str:
+    return f"{CaseKind.BILL_MISSING}:{day.isoformat()}"
 
 
 async def _keep(deps: Deps, day: date, bill: TradeBill | None) -> BillRun:
@@ -62,7 +82,7 @@ async def _keep(deps: Deps, day: date, bill: TradeBill | None) -> BillRun:
         run = await BillRun.get_or_none(day=day)
         if run is not None:
             return run
-        findings = rule.reconcile(await _ours(day, [row.number for row in billed]), _bookings(billed))
+        findings = rule.reconcile(await _ours(day, billed, _paid_back(bill)), _bookings(billed))
         run = await BillRun.create(
             id=run_id,
             day=day,
@@ -76,6 +96,7 @@ async def _keep(deps: Deps, day: date, bill: TradeBill | None) -> BillRun:
         await BillRow.bulk_create(billed, batch_size=1000)
         for finding in findings:
             await _tell(finding, day, now)
+        await cause_gone([_missing(day)], how="已对账", now=now)
         return run
 
 
@@ -101,17 +122,26 @@ def _bookings(billed: Sequence[BillRow]) -> list[Booking]:
     return [Booking(move=MoneyMove(row.move), number=row.number, amount_fen=row.amount_fen) for row in billed]
 
 
-async def _ours(day: date, numbers: Sequence[str]) -> list[Booking]:
-    """What the bill of the day must have, and whatever else of ours it has."""
+def _paid_back(bill: TradeBill | None) -> list[str]:
+    """The numbers of refunds that the bill calls paid."""
+    return [row.out_refund_no for row in (bill.rows if bill else ()) if row.out_refund_no and row.refund_status == PAID]
+
+
+async def _ours(day: date, billed: Sequence[BillRow], paid_back: Sequence[str]) -> list[Booking]:
+    """What the bill of the day must have, and whatever else of ours it has.
+
+    What ``paid_back`` names and is closed here, or was paid by hand, is not ours.
+    """
     from_, until = rule.day_bounds(day)
     found = await rows(
         "SELECT 'payment' AS move, transaction_id AS number, total_fen AS amount_fen FROM payment "
         "WHERE (success_at >= $1 AND success_at < $2) OR transaction_id = ANY($3::text[]) "
         "UNION ALL "
-        "SELECT 'refund', out_refund_no, amount_fen FROM refund WHERE out_refund_no = ANY($3::text[]) "
+        "SELECT 'refund', out_refund_no, amount_fen FROM refund WHERE (out_refund_no = ANY($3::text[]) "
+        "AND NOT (out_refund_no = ANY($5::text[]) AND (state = 'closed' OR evidence <> ''))) "
         "OR (state = 'succeeded' AND evidence = '' AND finished_at >= $4 AND finished_at < $1 AND NOT EXISTS "
         "(SELECT 1 FROM bill_row WHERE move = 'refund' AND number = out_refund_no))",
-        [from_, until, list(numbers), from_ - timedelta(days=rule.CATCH_UP_DAYS)],
+        [from_, until, [row.number for row in billed], from_ - timedelta(days=rule.CATCH_UP_DAYS), list(paid_back)],
     )
     return [Booking(move=MoneyMove(row["move"]), number=row["number"], amount_fen=row["amount_fen"]) for row in found]
 

@@ -11,11 +11,11 @@ from loyalty.people.rights import Role
 from models.engine import changed, rows
 from models.ids import new_secret
 from models.orders.order import Order
-from models.payments.payment import Payment
+from models.payments.payment import ExceptionCase, Payment, Refund
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.orders import order
-from resolvers.payments import payment, refund
+from resolvers.payments import exception_action, payment, refund
 from tests.doors import Bearer, Door, make_member, make_operator
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
@@ -110,3 +110,48 @@ async def test_bills_are_held_against_the_books(
     assert len(await cases()) == 3
     runs = await rows("SELECT day, payments, differences FROM bill_run ORDER BY day")
     assert runs[-1] == {"day": date(2026, 11, 21), "payments": 0, "differences": 0}
+
+
+async def test_a_bill_that_cannot_be_had_is_a_case_until_it_is_read(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    await bought(open_store, wechat)
+    await wechat.fault("tradebill", "system_error", times=1_000)
+    await to(datetime(2026, 11, 24, 1, 59, 59, tzinfo=UTC), clock, wechat)
+    await RECONCILE.round(open_store)
+    assert not await ExceptionCase.exists(kind="bill_missing")
+    await to(datetime(2026, 11, 24, 2, 0, tzinfo=UTC), clock, wechat)
+    for _ in range(2):
+        await RECONCILE.round(open_store)
+    case = await ExceptionCase.get(kind="bill_missing")
+    assert case.details == {"day": "2026-11-20", "error": "SYSTEM_ERROR"}
+    boss = await make_operator(open_store)
+    asked = {"operator_id": boss.id, "case_id": case.id}
+    assert (await exception_action.retry(open_store, **asked, idempotency_key=new_secret(12))).resolved_at is None
+    await wechat.delete("faults")
+    settled = await exception_action.retry(open_store, **asked, idempotency_key=new_secret(12))
+    assert (settled.resolved_by_id, settled.resolution) == (None, "已对账")
+    assert await rows("SELECT day FROM bill_run") == [{"day": date(2026, 11, 20)}]
+
+
+async def test_a_refund_that_the_bill_calls_paid_and_the_books_closed_is_found_and_booked(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    one = await bought(open_store, wechat)
+    boss = await make_operator(open_store)
+    await wechat.script_notices(event_type="REFUND", drop=True)
+    await refund.refund_order(
+        open_store, operator_id=boss.id, order_id=one.id, reason="退货", idempotency_key=new_secret(12)
+    )
+    # The store has missed how it ended, and was told something else.
+    await changed("UPDATE refund SET state = 'closed', due_at = NULL WHERE order_id = $1", [one.id])
+    asked = await Refund.get(order_id=one.id)
+    await to(datetime(2026, 11, 21, 2, 30, tzinfo=UTC), clock, wechat)
+    await RECONCILE.round(open_store)
+    assert await cases() == [("bill_theirs_only", asked.out_refund_no)]
+    case = await ExceptionCase.get(kind="bill_theirs_only")
+    settled = await exception_action.retry(
+        open_store, operator_id=boss.id, case_id=case.id, idempotency_key=new_secret(12)
+    )
+    assert settled.resolution == "微信查询结果与账一致"
+    assert (await Order.get(id=one.id)).state == "refunded"
