@@ -9,9 +9,6 @@ import httpx
 
 from tests.simulation.flash_seen import Call
 
-WITHIN_S = 120.0
-"""A store that is healed has answered everything by then."""
-
 
 @dataclass(kw_only=True)
 class Caller:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.simulation.flash_caller import WITHIN_S, Caller
+from tests.patience import PATIENCE_S
+from tests.simulation.flash_caller import Caller
 from tests.simulation.flash_shopper import Bought, Shopper
 
 CLOSE = """
@@ -66,7 +67,7 @@ class Shopkeeper(Caller):
     async def close(self, sale_id: object) -> None:
         """Close the session, and ask until it is answered."""
         key, errand = self.key(), Errand("close", CLOSE, {"id": str(sale_id)}, {})
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await self._run(key, errand) is None:
                 continue
 
@@ -108,6 +109,6 @@ class Shopkeeper(Caller):
 
     async def finish(self) -> None:
         """Send what had no answer again until it has one."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while self.open_keys:
                 await self._again()

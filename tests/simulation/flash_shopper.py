@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import httpx
 
 from tests.flash import Sale
+from tests.patience import PATIENCE_S
 from tests.races.buyers import CANCEL, PAY
-from tests.simulation.flash_caller import WITHIN_S, Caller
+from tests.simulation.flash_caller import Caller
 from tests.simulation.flash_seen import Call
 
 MOST_OPEN = 5
@@ -202,26 +203,26 @@ class Shopper(Caller):
 
     async def finish(self) -> None:
         """Send what had no answer again until it has one, as a phone does."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while self.open_keys:
                 key = min(self.open_keys)
                 await self.send(key, self.open_keys[key])
 
     async def leave_the_queue(self) -> None:
         """Wait for nothing any longer."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not await self.look() or self._live():
                 for place_id in self._live():
                     await self.leave(place_id)
 
     async def take_what_is_left(self) -> None:
         """Buy one by one until the limit or the end."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await self.buy(1) not in ("FLASH_SOLD_OUT", "FLASH_LIMIT_REACHED"):
                 continue
 
     async def give_everything_back(self) -> None:
         """Cancel whatever is not paid."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while self.mine:
                 await self.cancel(min(self.mine))
