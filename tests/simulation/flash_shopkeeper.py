@@ -94,7 +94,8 @@ class Shopkeeper(Caller):
             if self.open_keys and mind < 0.5:
                 await self._again()
             elif paid:
-                order_id = self.rng.choice(sorted(paid))
+                # Of the newest: older ones have gone back mostly.
+                order_id = self.rng.choice(sorted(paid)[-3:])
                 if mind < 0.3:
                     await self.refund(order_id)
                 elif mind < 0.8:

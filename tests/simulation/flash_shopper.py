@@ -163,7 +163,7 @@ class Shopper(Caller):
             await self.send(key, self.open_keys[key])
         elif mind < 0.5 and self._live():
             await self._see_to_the_queue()
-        elif mind < 0.3 and self.mine and self.sandbox:
+        elif mind < 0.4 and self.mine and self.sandbox:
             await self.pay(self.rng.choice(sorted(self.mine)))
         elif mind < 0.54 and self.mine:
             await self.cancel(self.rng.choice(sorted(self.mine)))
