@@ -51,7 +51,10 @@ class CouponVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The best combination. ``exact`` False: the search was cut short, and a better one may exist."""
+    """The best combination. ``exact`` False: the search was cut short, and a better one may exist.
+
+    Of an order with promotions, ``exact`` is about both: the promotions that are used beside coupons, and the coupons.
+    """
 
     applied: tuple[AppliedCoupon, ...]
     discount_fen: int

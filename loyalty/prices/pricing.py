@@ -14,7 +14,9 @@ from loyalty.delivery.shipping import ShippingQuote
 from loyalty.money import next_share, prorate
 from loyalty.points.points import PointsProgramme, admit_redemption, redeem_value, redeemable
 from loyalty.prices.promotion import OfferedPromotion, PromotionKind
-from loyalty.prices.promotion_choice import AppliedPromotion, Promoted, PromotedLine, promote
+from loyalty.prices.promotion_cart import Promoted, PromotedLine
+from loyalty.prices.promotion_choice import promote
+from loyalty.prices.promotion_effect import AppliedPromotion
 from loyalty.prices.unit_price import PriceLine, PriceSource, PriceStep, TierTerms
 
 

@@ -12,7 +12,8 @@ from loyalty.coupons.coupon_use import HeldCoupon, combinable
 from loyalty.delivery.shipping import ShippingQuote
 from loyalty.money import apply_bp
 from loyalty.prices.promotion import OfferedPromotion, OffStep, PromotionKind
-from loyalty.prices.promotion_choice import Promoted, covered, promote
+from loyalty.prices.promotion_cart import Promoted, covered
+from loyalty.prices.promotion_choice import promote
 from loyalty.prices.unit_price import PriceLine, TierTerms
 
 

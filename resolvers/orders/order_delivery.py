@@ -6,7 +6,7 @@ from uuid import UUID
 
 from loyalty.delivery.pick_up import admit_delivery
 from loyalty.delivery.shipping import ShippingQuote
-from loyalty.prices.promotion_choice import Promoted
+from loyalty.prices.promotion_cart import Promoted
 from models.engine import in_transaction
 from models.orders.order import Order
 from models.people.address import Address

@@ -17,9 +17,10 @@ from loyalty.points.points import PointsCapExceeded
 from loyalty.points.points_lot import available
 from loyalty.prices.pricing import Quote, coupon_lines, price
 from loyalty.prices.promotion import OfferedPromotion
-from loyalty.prices.promotion_choice import Promoted, promote
+from loyalty.prices.promotion_cart import Promoted
+from loyalty.prices.promotion_choice import exactly, promote
 from loyalty.prices.promotion_hint import Hint, hints
-from loyalty.prices.promotion_ways import MAX_WAYS, Ways, most_of_coupons
+from loyalty.prices.promotion_ways import MAX_WAYS, Ways
 from loyalty.prices.unit_price import PriceLine, TierTerms
 from models.engine import rows
 from models.points import points_ledger as ledger
@@ -157,9 +158,14 @@ async def price_basket(
         ship=ship,
         now=now,
     )
-    if basket.is_kept or wish == NO_COUPONS:
-        return await pricing.price(promote(basket.prices, tier=basket.tier, promotions=basket.promotions))
-    return await pricing.price_cheapest()
+    if not basket.is_kept and wish != NO_COUPONS:
+        return await pricing.price_cheapest()
+    promoted = None
+    if basket.is_kept:
+        promoted = exactly(basket.prices, tier=basket.tier, promotions=basket.promotions)
+    if promoted is None:
+        promoted = promote(basket.prices, tier=basket.tier, promotions=basket.promotions)
+    return await pricing.price(promoted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,14 +186,14 @@ class _Pricing:
         Coupons that cannot be used beside the promotions may drive them out if the order costs less with them than
         without. Raises: what ``price`` raises.
         """
-        coupons = [*(self.held or ()), *self.chosen]
         basket = self.basket
         ways = Ways(
             basket.prices,
             tier=basket.tier,
             promotions=basket.promotions,
-            most_off_fen=most_of_coupons(coupons, basket.prices),
+            coupons=[*(self.held or ()), *self.chosen],
         )
+        plans: list[Plan] = []
         best: Priced | None = None
         refused: CouponNotUsable | None = None
         without_fen: int | None = None
@@ -203,6 +209,7 @@ class _Pricing:
                 if best is None:
                     raise
             else:
+                plans += [found.plan] if found.plan else []
                 best = found if best is None or found.quote.payable_fen < best.quote.payable_fen else best
         least_fen = without_fen if best is None else best.before_points_fen
         assert least_fen is not None, "a way has a price or is refused"
@@ -215,12 +222,16 @@ class _Pricing:
                 if best is None:
                     raise
                 continue
+            plans += [found.plan] if found.plan else []
             if found.before_points_fen < least_fen:
                 best, least_fen = found, found.before_points_fen
         if best is None:
             assert refused is not None, "only a refusal leaves no price"
             raise refused
-        return best
+        if best.plan is None:
+            return best
+        exact = ways.exact and all(plan.exact for plan in plans)
+        return replace(best, plan=replace(best.plan, exact=exact))
 
     async def price(self, promoted: Promoted, *, max_steps: int = MAX_STEPS) -> Priced:
         """What the basket costs with these promotions and the coupons. Raises: as ``price_basket``."""

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from loyalty.prices.promotion import PromotionGone, PromotionHoldState
-from loyalty.prices.promotion_choice import AppliedPromotion
+from loyalty.prices.promotion_effect import AppliedPromotion
 from models.engine import changed, in_transaction, rows
 from models.ids import new_id
 from models.orders.order import Order

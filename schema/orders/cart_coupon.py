@@ -106,7 +106,8 @@ class CartCoupons:
     )
     best_discount: Fen = strawberry.field(description="What it takes off, in fen.")
     exact: bool = strawberry.field(
-        description="Whether no other combination takes off more. False: there were too many to try them all."
+        description="Whether the order costs less in no other way to use promotions and coupons. False: there were "
+        "more ways, or more coupons, than are tried, and this is the best of those that were; a better one may exist."
     )
     usable: list[CartCoupon] = strawberry.field(description="Coupons that can be used, in the order they apply.")
     unusable: list[CartCoupon] = strawberry.field(description="Coupons that cannot be used, with the reason.")

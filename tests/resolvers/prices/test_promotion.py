@@ -198,6 +198,17 @@ async def test_a_promotion_that_would_cost_the_member_a_coupon_is_left_out(deps:
     assert (one.payable_fen, await used(tenth)) == (8_000, (0, 0))
 
 
+async def test_a_plan_says_that_there_were_more_ways_than_are_tried(deps: Deps) -> None:
+    member, sku_ids = await make_member(deps), [await put_on_shelf(deps) for _ in range(9)]
+    for sku_id in sku_ids:
+        await run_promotion(deps, sku_id, discount_bp=500)
+    await claimed(deps, member.id, amount_fen=20_000, threshold_fen=90_000)
+    for many, exact in ((8, True), (9, False)):
+        lines = [OrderLine(sku_id=sku_id, quantity=1) for sku_id in sku_ids[:many]]
+        plan = await order.weigh_coupons(deps, member_id=member.id, lines=lines)
+        assert (plan.applied, plan.exact) == ((), exact)
+
+
 async def test_a_way_that_takes_fewer_points_refuses_nobody_who_wants_more(deps: Deps) -> None:
     member, sku_id = await make_member(deps), await put_on_shelf(deps, price_fen=10_000)
     await run_promotion(deps, sku_id)
