@@ -23,7 +23,6 @@ MAX_WINDOW = timedelta(days=7)
 MAX_EARLY = timedelta(minutes=10_080)
 """No tier opens anything sooner than this, see ``loyalty.tiers.tier_benefit``."""
 
-DEFAULT_CLAIM_MINUTES = 10
 MAX_CLAIM_MINUTES = 60
 MAX_REHEARSAL_BUYERS = 2_000
 QUEUE_TIMES_STOCK = 10

@@ -10,8 +10,6 @@ from loyalty.orders.order import admit_amount
 from loyalty.refusal import Refusal
 
 QUOTE_WINDOW = timedelta(minutes=10)
-MIN_QUOTE_WINDOW = timedelta(minutes=1)
-MAX_QUOTE_WINDOW = timedelta(minutes=60)
 
 
 class QuoteState(StrEnum):

@@ -270,7 +270,6 @@ class PromotionTerms:
         return (not self.tier_codes or tier_code in self.tier_codes) and (newcomer or not self.newcomers_only)
 
 
-_PIECE_KINDS = frozenset({PromotionKind.DISCOUNT, PromotionKind.NEWCOMER, PromotionKind.MEMBER_DAY})
 _SETS = frozenset({PromotionKind.BUNDLE, PromotionKind.PIECES})
 _OWNERS = {
     "discount_bp": {PromotionKind.DISCOUNT, PromotionKind.MEMBER_DAY, PromotionKind.PIECES},

@@ -5,7 +5,7 @@ Source: docs/rules/tier.md
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Self
 
@@ -387,8 +387,3 @@ def at_period_end(
         ),
         growth_reset=min(0, left - growth),
     )
-
-
-def period_days_left(ends_at: datetime, *, today: date, zone: tzinfo) -> int:
-    """Whole shop days from today until the keep period ends; 0 on its last day and after it."""
-    return max(0, (business_day(ends_at, zone) - today).days - 1)

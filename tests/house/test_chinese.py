@@ -37,10 +37,9 @@ OWN = frozenset(
 
 ALSO = {
     "CLAWBACK_BLOCKED": {"missing"},
-    "PAYMENT_MISMATCH": {"fields"},
     "PROGRAMME_INVALID": {"field", "reason_zh"},
 }
-"""Here these are numbers, fields of WeChat and of the API, and a reason in Chinese."""
+"""Here these are numbers, fields of the API, and a reason in Chinese."""
 
 GIVEN = frozenset({"most", "low", "high", "longest", "request_id", "retry_after_s", "sizes", "value", "what_zh"})
 """Numbers and names that somebody gave, put into a text where it is made; so are constants."""

@@ -224,13 +224,6 @@ def test_a_period_ends_at_the_shop_midnight_that_many_months_later() -> None:
     assert tier.period_end(months.lowest, started_at=started, zone=SHANGHAI) is None
 
 
-def test_days_left_of_a_period_count_down_to_its_last_day() -> None:
-    ends = datetime(2027, 2, 28, 16, tzinfo=UTC)
-    assert tier.period_days_left(ends, today=date(2027, 2, 27), zone=SHANGHAI) == 1
-    assert tier.period_days_left(ends, today=date(2027, 2, 28), zone=SHANGHAI) == 0
-    assert tier.period_days_left(ends, today=date(2027, 3, 5), zone=SHANGHAI) == 0
-
-
 def test_an_overlay_applies_from_its_start_to_before_its_end() -> None:
     trial = TierOverlay(code="gold", starts_at=NOW, ends_at=NOW + A_DAY)
     a_tick = timedelta(microseconds=1)
