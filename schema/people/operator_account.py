@@ -34,13 +34,13 @@ describe(
     "What an operator is hired for. A role carries a fixed set of rights.",
     {
         Role.OWNER: "店主: every right.",
-        Role.USER_OPERATIONS: "用户运营: members, tiers, points and check-ins.",
-        Role.CONTENT_OPERATIONS: "内容运营: the catalogue.",
-        Role.ACTIVITY_OPERATIONS: "活动运营: activities and the catalogue.",
+        Role.USER_OPERATIONS: "用户运营: members, tiers, points, check-ins, referrals and coupons.",
+        Role.CONTENT_OPERATIONS: "内容运营: the catalogue and shipping templates.",
+        Role.ACTIVITY_OPERATIONS: "活动运营: activities, the catalogue, shipping templates, parcels and pick-up points.",
         Role.DATA_OPERATIONS: "数据运营: reads everything but accounts and records.",
-        Role.STAFF: "导购: reads members and orders.",
-        Role.SUPPORT: "客服: orders, cancelling and refunding.",
-        Role.FINANCE: "财务: payments, refunds and records.",
+        Role.STAFF: "导购: members and orders, parcels, and the till for pick-ups and coupons.",
+        Role.SUPPORT: "客服: orders, parcels, cancelling, refunds and after-sale requests.",
+        Role.FINANCE: "财务: payments, refunds, after-sale requests and records.",
     },
 )
 
