@@ -50,3 +50,14 @@ class CutOff(Response):
 def wire(value: Mapping[str, Any]) -> bytes:
     """`value` as UTF-8 JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def json_body(raw: bytes) -> dict[str, Any]:
+    """The object that was sent. Raises: MiniRefusal 47001 for anything else."""
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        raise MiniRefusal(47001, "data format error") from None
+    if not isinstance(body, dict):
+        raise MiniRefusal(47001, "data format error")
+    return body

@@ -4,12 +4,11 @@ Official sources: "code2Session", "checkSession", "Get stable interface call cre
 """
 
 import base64
-import json
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from wechat.sandbox.answers import MiniRefusal
+from wechat.sandbox.answers import MiniRefusal, json_body
 from wechat.sandbox.records import Code, Token, User
 from wechat.session import session_signature
 
@@ -48,7 +47,7 @@ def code2session(world: "World", query: Mapping[str, str]) -> dict[str, Any]:
 
 def stable_token(world: "World", raw: bytes) -> dict[str, Any]:
     """The current token, or the next one where the current is about to end or a refresh is forced."""
-    body = _json(raw)
+    body = json_body(raw)
     if body.get("grant_type") != "client_credential":
         raise MiniRefusal(40002, "invalid grant_type")
     _check_app(world, body.get("appid"), body.get("secret"))
@@ -72,7 +71,7 @@ def stable_token(world: "World", raw: bytes) -> dict[str, Any]:
 def phone_number(world: "World", access_token: str | None, raw: bytes) -> dict[str, Any]:
     """Spend a phone code."""
     check_token(world, access_token)
-    body = _json(raw)
+    body = json_body(raw)
     code = body.get("code")
     if not isinstance(code, str) or not code:
         raise MiniRefusal(40029, "invalid code")
@@ -162,13 +161,3 @@ def _check_app(world: "World", appid: object, secret: object) -> None:
         raise MiniRefusal(41004, "appsecret missing")
     if secret != world.credentials.secret:
         raise MiniRefusal(40125, "invalid appsecret")
-
-
-def _json(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        raise MiniRefusal(47001, "data format error") from None
-    if not isinstance(body, dict):
-        raise MiniRefusal(47001, "data format error")
-    return body

@@ -4,13 +4,12 @@ Official sources: "发货信息录入", "查询订单发货状态" and the rules
 community's threads quote; docs/wechat_sandbox.md lists what is assumed.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from wechat.sandbox.answers import MiniRefusal, OperatorRefusal
+from wechat.sandbox.answers import MiniRefusal, OperatorRefusal, json_body
 from wechat.sandbox.mini import check_token
 from wechat.sandbox.records import Order, Shipment
 
@@ -33,7 +32,7 @@ _NEEDED: Final = {"order_key", "logistics_type", "delivery_mode", "shipping_list
 def upload(world: "World", access_token: str | None, raw: bytes) -> dict[str, Any]:
     """Take what the merchant tells, or refuse it."""
     check_token(world, access_token)
-    body = _json(raw)
+    body = json_body(raw)
     if _NEEDED - set(body):
         raise MiniRefusal(47001, "data format error")
     order = _order(world, _part(body, "order_key"))
@@ -136,7 +135,7 @@ def _upload_time(written: object) -> float:
 def status(world: "World", access_token: str | None, raw: bytes) -> dict[str, Any]:
     """One order and what was told of it."""
     check_token(world, access_token)
-    body = _json(raw)
+    body = json_body(raw)
     key = {"order_number_type": 2 if body.get("transaction_id") else 1, "mchid": body.get("merchant_id")}
     number = body.get("merchant_trade_no")
     order = _order(world, {**key, "transaction_id": body.get("transaction_id"), "out_trade_no": number})
@@ -146,7 +145,7 @@ def status(world: "World", access_token: str | None, raw: bytes) -> dict[str, An
 def listed(world: "World", access_token: str | None, raw: bytes) -> dict[str, Any]:
     """Paid orders, oldest first, a page at a time."""
     check_token(world, access_token)
-    body = _json(raw)
+    body = json_body(raw)
     size = body.get("page_size", 100)
     if not isinstance(size, int) or not 1 <= size <= MAX_PAGE:
         raise MiniRefusal(47001, "data format error")
@@ -173,7 +172,7 @@ def listed(world: "World", access_token: str | None, raw: bytes) -> dict[str, An
 def managed(world: "World", access_token: str | None, raw: bytes) -> dict[str, Any]:
     """Whether the mini-program is under trade management; the operator says so."""
     check_token(world, access_token)
-    if _json(raw).get("appid") != world.credentials.appid:
+    if json_body(raw).get("appid") != world.credentials.appid:
         raise MiniRefusal(40013, "invalid appid")
     return {"errcode": 0, "errmsg": "ok", "is_trade_managed": world.trade_managed}
 
@@ -265,13 +264,3 @@ def _text(body: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise MiniRefusal(47001, "data format error")
     return value
-
-
-def _json(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        raise MiniRefusal(47001, "data format error") from None
-    if not isinstance(body, dict):
-        raise MiniRefusal(47001, "data format error")
-    return body
