@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
@@ -25,11 +26,15 @@ from redis.exceptions import OutOfMemoryError
 from cache.client import Client
 from cache.outage import OUTAGES
 from cache.script import Script
+from cache.session_state import known_state, state_key
 
 log = structlog.get_logger(__name__)
 
 TAKE = Script("rate_limit.lua")
 RETURN = Script("rate_limit_return.lua")
+UNKNOWN = 0
+"""Says the script instead of a limit's place, of a session."""
+
 LOCAL_KEYS = 20_000
 QUIET_US = 5e6
 AWAY: tuple[type[Exception], ...] = (*OUTAGES, OutOfMemoryError)
@@ -178,8 +183,37 @@ async def take_all(redis: Client, asked: Sequence[Ask]) -> None:
         if wait_us == 0:
             wait_us, refused = _without(keys, asked, error)
     if wait_us > 0:
-        _refused.labels(asked[refused].operation, asked[refused].limit.name).inc()
-        raise TooMany(math.ceil(wait_us / 1e6))
+        raise _too_many(asked[refused], wait_us)
+
+
+async def take_if_alive(redis: Client, session_id: UUID, asked: Sequence[Ask]) -> bool | None:
+    """``take_all`` for a request of a session, if that is known to be alive: one step, but two in a cluster.
+
+    Answers what is known of the session, as ``session_state.known_state`` does. Unless that is True nothing was taken,
+    or Redis went away over it.
+
+    Raises:
+        TooMany: a limit is used up; nothing was taken from the others.
+    """
+    if not asked or isinstance(redis, aioredis.RedisCluster):
+        alive = await known_state(redis, session_id)
+        if alive:
+            await take_all(redis, asked)
+        return alive
+    try:
+        wait_us, at = await _take([*map(_key, asked), state_key(session_id)], asked, redis)
+    except AWAY:
+        return None
+    if wait_us < 0:
+        return None if at == UNKNOWN else False
+    if wait_us > 0:
+        raise _too_many(asked[at - 1], wait_us)
+    return True
+
+
+def _too_many(ask: Ask, wait_us: float) -> TooMany:
+    _refused.labels(ask.operation, ask.limit.name).inc()
+    return TooMany(math.ceil(wait_us / 1e6))
 
 
 def network_of(address: str) -> str:

@@ -22,14 +22,14 @@ ENDED = b"0"
 AWAY: tuple[type[Exception], ...] = (*OUTAGES, OutOfMemoryError)
 
 
-def _key(session_id: UUID) -> str:
+def state_key(session_id: UUID) -> str:
     return f"session:{session_id}"
 
 
 async def known_state(redis: Client, session_id: UUID) -> bool | None:
     """Whether the session is alive; None if that is not known here and the database must be asked."""
     try:
-        found = await redis.get(_key(session_id))
+        found = await redis.get(state_key(session_id))
     except AWAY:
         return None
     return None if found is None else found == LIVE
@@ -38,7 +38,7 @@ async def known_state(redis: Client, session_id: UUID) -> bool | None:
 async def saw_alive(redis: Client, session_id: UUID) -> None:
     """The database says that it is alive. Never overwrites that it ended."""
     try:
-        await redis.set(_key(session_id), LIVE, nx=True, ex=LIVE_S)
+        await redis.set(state_key(session_id), LIVE, nx=True, ex=LIVE_S)
     except AWAY:
         return
 
@@ -47,6 +47,6 @@ async def ended(redis: Client, session_ids: Iterable[UUID]) -> None:
     """These sessions have ended, committed. With Redis away, others may hold them for alive for ``LIVE_S`` yet."""
     try:
         for session_id in session_ids:
-            await redis.set(_key(session_id), ENDED, ex=ENDED_S)
+            await redis.set(state_key(session_id), ENDED, ex=ENDED_S)
     except AWAY as error:
         log.warning("ended sessions could not be announced", reason=type(error).__name__)

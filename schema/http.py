@@ -5,6 +5,7 @@ It follows the GraphQL-over-HTTP specification. Documents are parsed, measured a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -21,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from strawberry.http.ides import get_graphql_ide_html
 
+from cache.rate_limit import Ask
 from models.ids import new_secret
 from resolvers.deps import Deps
 from schema import limits
@@ -56,14 +58,18 @@ from schema.request import (
 
 log = structlog.get_logger(__name__)
 
-SignIn = Callable[[Context, str], Awaitable[None]]
+Asked = Callable[[], Sequence[Ask]]
+"""What a request takes from the rate limits, once the context says who sends it."""
+
+SignIn = Callable[[Context, str, Asked], Awaitable[bool]]
 
 
 class GraphQLEndpoint:
     """An ASGI application that answers one schema.
 
-    ``sign_in`` puts the caller a bearer token speaks for into the context, or raises ``Unauthenticated``. With
-    ``development`` on, it serves GraphiQL and introspection and suggests names in error messages.
+    ``sign_in`` puts the caller a bearer token speaks for into the context, or raises ``Unauthenticated``. It answers
+    whether it has taken the request from its limits as well. With ``development`` on, the endpoint serves GraphiQL and
+    introspection and suggests names in error messages.
     """
 
     def __init__(
@@ -157,14 +163,15 @@ class GraphQLEndpoint:
         if scope["method"] == "GET" and operation.operation is not OperationType.QUERY:
             raise BadInput(zh="GET 只能用于查询", en="Only queries may be sent with GET.", status=405)
         token = bearer(headers.get("authorization"))
-        if token is not None:
-            await self._sign_in(context, token)
-        await self._rates.admit(
+        asked = partial(
+            self._rates.asked,
             context,
             prepared.first_fields[request.operation_name],
             prepared.costs[request.operation_name],
             is_mutation=operation.operation is OperationType.MUTATION,
         )
+        if token is None or not await self._sign_in(context, token, asked):
+            await self._rates.take(context, asked())
         result = await self._execute(prepared, request, context)
         errors = bodies_of(result.errors, context.language, context.request_id) if result.errors else None
         if errors and result.data is None and not any("path" in one for one in errors):

@@ -25,7 +25,7 @@ from schema.delivery import dispatch, pick_up_point, shipping
 from schema.errors import Unauthenticated
 from schema.flash_sales import flash_session
 from schema.group_buys import operator_group_buy
-from schema.http import GraphQLEndpoint
+from schema.http import Asked, GraphQLEndpoint
 from schema.payments import after_sale_decision, exception_case, reconciliation, refund
 from schema.people import address, birthday, member, member_code, operator_account, why_log
 from schema.points import check_in, points, points_action, points_book, points_mall_item, points_programme
@@ -123,8 +123,8 @@ def operator_endpoint(deps: Deps, *, development: bool, rates: Rates | None = No
     return GraphQLEndpoint(operator_schema(), deps, sign_in, development=development, rates=rates)
 
 
-async def sign_in(context: Context, token: str) -> None:
-    """Put the operator a token speaks for into the context.
+async def sign_in(context: Context, token: str, _: Asked) -> bool:
+    """Put the operator a token speaks for into the context; the limits are not taken: False.
 
     Raises:
         Unauthenticated: the token is forged, expired or revoked.
@@ -133,3 +133,4 @@ async def sign_in(context: Context, token: str) -> None:
         context.operator = await read_operator_token(context.deps, token, context.now)
     except TokenInvalid:
         raise Unauthenticated(zh="登录已失效，请重新登录", en="Please sign in again.", reason="TOKEN_INVALID") from None
+    return False

@@ -104,12 +104,8 @@ class Rates:
         }
         return replace(self, paces={**self.paces, **paces})
 
-    async def admit(self, context: Context, fields: Mapping[str, int], cost: int, *, is_mutation: bool) -> None:
-        """Take a request from all its limits: ``cost`` is the estimate of its answer, ``fields`` its first fields.
-
-        Raises:
-            TooMany: one of them is used up, and nothing was taken.
-        """
+    def asked(self, context: Context, fields: Mapping[str, int], cost: int, *, is_mutation: bool) -> list[Ask]:
+        """What a request takes from its limits: ``cost`` is the estimate of its answer, ``fields`` its first fields."""
         points = REQUEST_POINTS + cost + (MUTATION_POINTS * sum(fields.values()) if is_mutation else 0)
         asked = self._budget(context, points)
         _, subject = self._caller(context)
@@ -121,7 +117,16 @@ class Rates:
                 asked.append(Ask(name, pace.caller, subject, times, pace.kept_alone))
             if pace.device is not None and context.device_id is not None:
                 asked.append(Ask(name, pace.device, f"device:{context.device_id}", times, pace.kept_alone))
-        await self._take(context, asked)
+        return asked
+
+    async def take(self, context: Context, asked: Sequence[Ask]) -> None:
+        """Take what a request asks.
+
+        Raises:
+            TooMany: a limit is used up, and nothing was taken.
+        """
+        if asked:
+            await take_all(context.deps.redis, asked)
 
     async def charge_rejected(self, context: Context) -> None:
         """Take a request that was refused before it ran: one with a token that is not valid, or a bad document.
@@ -129,7 +134,7 @@ class Rates:
         Raises:
             TooMany: too many of them came from this network.
         """
-        await self._take(context, self._budget(context, REJECTED_POINTS))
+        await self.take(context, self._budget(context, REJECTED_POINTS))
 
     def _caller(self, context: Context) -> tuple[Limit | None, str]:
         if context.member_id is not None:
@@ -141,7 +146,3 @@ class Rates:
     def _budget(self, context: Context, points: int) -> list[Ask]:
         limit, subject = self._caller(context)
         return [] if limit is None else [Ask(BUDGET, limit, subject, points, falls_back=False)]
-
-    async def _take(self, context: Context, asked: Sequence[Ask]) -> None:
-        if asked:
-            await take_all(context.deps.redis, asked)

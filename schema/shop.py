@@ -3,7 +3,7 @@
 import strawberry
 
 from resolvers.deps import Deps
-from resolvers.people.session import read_member_token
+from resolvers.people.session import enter
 from resolvers.people.token import TokenInvalid
 from schema import server_info
 from schema.assembly import build
@@ -14,7 +14,7 @@ from schema.delivery import fulfilment, pick_up_point
 from schema.errors import Unauthenticated
 from schema.flash_sales import flash_sale
 from schema.group_buys import group_buy
-from schema.http import GraphQLEndpoint
+from schema.http import Asked, GraphQLEndpoint
 from schema.orders import cart, cart_coupon, order, order_address, order_place, order_preview, order_quote
 from schema.payments import after_sale, payment
 from schema.people import address, member, member_code, member_profile, session
@@ -92,13 +92,17 @@ def shop_endpoint(deps: Deps, *, development: bool, rates: Rates | None = None) 
     return GraphQLEndpoint(shop_schema(), deps, sign_in, development=development, rates=rates)
 
 
-async def sign_in(context: Context, token: str) -> None:
-    """Put the member a token speaks for into the context.
+async def sign_in(context: Context, token: str, asked: Asked) -> bool:
+    """Put the member a token speaks for into the context, and take the request from its limits: True.
 
     Raises:
         Unauthenticated: the token is forged, expired or revoked.
+        TooMany: a limit is used up.
     """
     try:
-        context.member = await read_member_token(context.deps, token, context.now)
+        context.member = context.deps.member_tokens.read(token, now=context.now)
+        await enter(context.deps, context.member, asked())
     except TokenInvalid:
+        context.member = None
         raise Unauthenticated(zh="登录已失效，请重新登录", en="Please sign in again.", reason="TOKEN_INVALID") from None
+    return True

@@ -1,5 +1,6 @@
 """Members' sessions: logging in with WeChat's code, staying in, logging out, and whom a token speaks for."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ import structlog
 from tortoise.exceptions import IntegrityError
 
 from cache import session_state
-from cache.rate_limit import Limit, network_of, take
+from cache.rate_limit import Ask, Limit, network_of, take, take_all, take_if_alive
 from loyalty.people.session import AccountDisabled, LoginCodeInvalid, LoginUnavailable, RiskBlocked
 from models.asyncpg_backend import Conflict
 from models.engine import retried, rows, transaction
@@ -138,16 +139,17 @@ async def logout_everywhere(deps: Deps, *, member_id: UUID) -> int:
     return len(gone)
 
 
-async def read_member_token(deps: Deps, token: str, now: datetime) -> TokenClaims:
-    """The member an access token speaks for, whose session lives and who is not disabled.
+async def enter(deps: Deps, claims: TokenClaims, asked: Sequence[Ask] = ()) -> None:
+    """Let a request of a member in, whose session lives and who is not disabled, and take it from the rate limits.
 
-    Mostly answered by Redis; the database is asked at least once a minute for each session in use.
+    Mostly answered by Redis, in one step with the limits; the database is asked at least once a minute for each session
+    in use.
 
     Raises:
-        TokenInvalid: the token is not valid, or not any more.
+        TokenInvalid: the token is not valid any more, and nothing was taken.
+        TooMany: a limit is used up.
     """
-    claims = deps.member_tokens.read(token, now=now)
-    alive = await session_state.known_state(deps.redis, claims.session_id)
+    alive = await take_if_alive(deps.redis, claims.session_id, asked)
     if alive is None:
         alive = bool(
             await rows(
@@ -159,9 +161,9 @@ async def read_member_token(deps: Deps, token: str, now: datetime) -> TokenClaim
         )
         if alive:
             await session_state.saw_alive(deps.redis, claims.session_id)
+            await take_all(deps.redis, asked)
     if not alive:
         raise TokenInvalid("ended")
-    return claims
 
 
 async def read_operator_token(deps: Deps, token: str, now: datetime) -> TokenClaims:

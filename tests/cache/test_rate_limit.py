@@ -1,16 +1,19 @@
 """GCRA over a real Valkey, and the bucket that stands in for it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 
 from cache.client import Client
 from cache.engine import connect
-from cache.rate_limit import Ask, Limit, LocalBuckets, TooMany, network_of, take, take_all
+from cache.rate_limit import Ask, Limit, LocalBuckets, TooMany, network_of, take, take_all, take_if_alive
+from cache.session_state import ended, saw_alive
+from models.ids import new_id
 
 SLOW = timedelta(minutes=10)
+NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)
 THREE = Limit("three", burst=3, every=SLOW)
 TEN = Limit("ten", burst=10, every=SLOW)
 
@@ -115,6 +118,40 @@ async def test_a_call_may_weigh_several_and_at_most_the_burst(redis: Client) -> 
     await take_all(redis, [Ask(operation, TEN, "mei", weight=3)])
     await take_all(redis, [Ask(operation, TEN, "lin", weight=1_000)])
     assert not await allowed(redis, operation, (TEN, "lin"))
+
+
+async def test_a_session_takes_from_the_limits_only_while_it_is_known_to_be_alive(redis: Client) -> None:
+    operation, session = fresh(), new_id(NOW)
+    asked = [Ask(operation, THREE, "mei"), Ask(operation, TEN, "her phone")]
+    for _ in range(5):
+        assert await take_if_alive(redis, session, asked) is None
+    await saw_alive(redis, session)
+    for _ in range(3):
+        assert await take_if_alive(redis, session, asked) is True
+    with pytest.raises(TooMany) as refused:
+        await take_if_alive(redis, session, asked)
+    assert 599 <= refused.value.retry_after_s <= 600
+    await ended(redis, [session])
+    for _ in range(5):
+        assert await take_if_alive(redis, session, [Ask(operation, TEN, "her phone")]) is False
+    assert [await allowed(redis, operation, (TEN, "her phone")) for _ in range(8)] == [True] * 7 + [False]
+
+
+async def test_a_session_without_limits_is_looked_up_all_the_same(redis: Client) -> None:
+    session = new_id(NOW)
+    assert await take_if_alive(redis, session, []) is None
+    await saw_alive(redis, session)
+    assert await take_if_alive(redis, session, []) is True
+    await ended(redis, [session])
+    assert await take_if_alive(redis, session, []) is False
+
+
+async def test_without_redis_nothing_is_known_of_a_session_and_nothing_is_taken() -> None:
+    operation = fresh()
+    async with connect("redis://127.0.0.1:1/0") as nowhere:
+        for _ in range(5):
+            assert await take_if_alive(nowhere, new_id(NOW), [Ask(operation, THREE, "mei")]) is None
+        assert [await allowed(nowhere, operation, (THREE, "mei")) for _ in range(4)] == [True] * 3 + [False]
 
 
 async def test_what_may_pass_without_redis_passes_and_the_rest_is_kept() -> None:

@@ -18,8 +18,7 @@ from cache.one_time_code import KeptCode, claim, keep, key_of
 from cache.outage import OUTAGES
 from cache.rate_limit import Limit, TooMany, take
 from cache.script import Script
-from cache.session_state import _key as session_key
-from cache.session_state import ended, known_state
+from cache.session_state import ended, known_state, state_key
 from models.ids import new_digits, new_id, new_secret
 from tests.patience import PATIENCE_S
 from tests.redis_forms import RedisForm
@@ -156,7 +155,7 @@ async def test_what_is_kept_is_found_again_after_a_failover(redis_form: RedisFor
     if redis_form.form is Form.STANDALONE:
         pytest.skip("a single server has no replica that would know")
     session, code, kept = new_id(NOW), new_digits(18), KeptCode(new_id(NOW), NOW)
-    for key in (session_key(session), key_of("code", code)):
+    for key in (state_key(session), key_of("code", code)):
         await soon(lambda: ended(redis, [session]))
         await soon(lambda: keep(redis, "code", code, kept, ttl=timedelta(minutes=5)))
         await asyncio.to_thread(redis_form.fail_over, key)

@@ -35,7 +35,7 @@ async def test_tabs_that_refresh_at_once_all_get_the_same_usable_pair(deps: Deps
     assert len({pair.refresh_token for pair in pairs}) == 1
     assert await RefreshToken.filter(family_id=first.session_id).count() == 2
     for pair in pairs:
-        await session.read_member_token(deps, pair.access_token, deps.clock.now())
+        await session.enter(deps, deps.member_tokens.read(pair.access_token, now=deps.clock.now()))
     # And once more with what they got.
     again = await all_at_once(deps, pairs[0].refresh_token)
     assert len({pair.refresh_token for pair in again}) == 1
@@ -67,6 +67,6 @@ async def test_whoever_comes_first_nothing_lives_after_a_logout_everywhere(deps:
         left = [first] if isinstance(refreshed, BaseException) else [first, refreshed[1]]
         for pair in left:
             with pytest.raises(TokenInvalid):
-                await session.read_member_token(deps, pair.access_token, deps.clock.now())
+                await session.enter(deps, deps.member_tokens.read(pair.access_token, now=deps.clock.now()))
             with pytest.raises(RefreshInvalid):
                 await exchange(deps, Subject.MEMBER, pair.refresh_token, deps.clock.now())

@@ -20,7 +20,7 @@ from resolvers.people.token import TokenClaims, TokenIssuer
 from schema import operator, shop
 from schema.context import Context
 from schema.errors import Unauthenticated
-from schema.http import GraphQLEndpoint, graphql_routes
+from schema.http import Asked, GraphQLEndpoint, graphql_routes
 from tests.doors import UNLIMITED
 from tests.schema.probe import probe_schema
 
@@ -53,7 +53,7 @@ def door_deps() -> Deps:
     )
 
 
-async def sign_in(context: Context, token: str) -> None:
+async def sign_in(context: Context, token: str, _: Asked) -> bool:
     """``member`` is a member, ``expired`` is nobody any more, everything else is the role of an operator."""
     if token == "expired":
         raise Unauthenticated(reason="TOKEN_INVALID")
@@ -65,6 +65,7 @@ async def sign_in(context: Context, token: str) -> None:
         context.member = claims
     else:
         context.operator = claims
+    return False
 
 
 def probe_app(*, development: bool = True, execution_s: float = 5.0) -> Starlette:

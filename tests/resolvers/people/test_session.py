@@ -9,8 +9,8 @@ import pytest
 
 from cache import session_state
 from cache.engine import connect
-from cache.rate_limit import Limit, TooMany
-from cache.session_state import LIVE_S
+from cache.rate_limit import Ask, Limit, TooMany, take_all
+from cache.session_state import LIVE_S, state_key
 from loyalty.people.session import (
     REFRESH_GRACE,
     REFRESH_TTL,
@@ -51,7 +51,7 @@ async def refresh(deps: Deps, token: str) -> session.SignedIn:
 
 async def alive(deps: Deps, access_token: str) -> bool:
     try:
-        await session.read_member_token(deps, access_token, deps.clock.now())
+        await session.enter(deps, deps.member_tokens.read(access_token, now=deps.clock.now()))
     except TokenInvalid:
         return False
     return True
@@ -390,10 +390,32 @@ async def test_most_requests_need_no_question_to_the_database(deps: Deps) -> Non
     counter = SqlCount()
     before = sql_count.set(counter)
     for _ in range(10):
-        await session.read_member_token(deps, token, deps.clock.now())
+        await session.enter(deps, deps.member_tokens.read(token, now=deps.clock.now()))
     sql_count.reset(before)
     assert counter.value == 1
     assert 0 < await deps.redis.ttl(f"session:{token.session_id}") <= LIVE_S
+
+
+async def test_a_request_takes_from_the_limits_when_its_session_lives_and_only_then(
+    deps: Deps, wechat: SandboxControl
+) -> None:
+    signed_in = await log_in(deps, wechat)
+    claims = deps.member_tokens.read(signed_in.tokens.access_token, now=deps.clock.now())
+    few = Limit("few", burst=3, every=timedelta(days=1))
+    asked = [Ask("test", few, f"member:{claims.subject_id}")]
+    for _ in range(2):
+        await session.enter(deps, claims, asked)
+    await session.logout(deps, refresh_token=signed_in.tokens.refresh_token)
+    for _ in range(3):
+        with pytest.raises(TokenInvalid):
+            await session.enter(deps, claims, asked)
+    await deps.redis.delete(state_key(claims.session_id))
+    for _ in range(3):
+        with pytest.raises(TokenInvalid):
+            await session.enter(deps, claims, asked)
+    await take_all(deps.redis, asked)
+    with pytest.raises(TooMany):
+        await take_all(deps.redis, asked)
 
 
 # --- limits and order ---------------------------------------------------------------------------------------------
