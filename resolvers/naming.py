@@ -7,13 +7,16 @@ from loyalty.programme import Name, Noun
 from loyalty.programme import admit_names as admit
 from models.engine import rows
 
-_OF_TIERS = """
+TIERS = """
 SELECT level->>'code' AS name FROM programme_version, jsonb_array_elements(definition->'levels') level
-WHERE kind = 'tier' AND level->>'code' = ANY($1::text[]) AND (effective_at > $2 OR id = (
+WHERE kind = 'tier' AND (effective_at > $2 OR id = (
     SELECT id FROM programme_version WHERE kind = 'tier' AND effective_at <= $2
     ORDER BY effective_at DESC, version DESC LIMIT 1
 ))
 """
+"""The tiers of the table in force at $2 and of those that are published for later."""
+
+_OF_TIERS = f"SELECT name FROM ({TIERS}) tier WHERE name = ANY($1::text[])"
 
 _KNOWN: Mapping[Noun, str] = {
     Noun.COUPON_TEMPLATE: "SELECT code AS name FROM coupon_template WHERE code = ANY($1::text[])",

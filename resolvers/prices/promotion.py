@@ -27,7 +27,7 @@ from models.prices.promotion import Promotion, PromotionVersion
 from models.prices.promotion import PromotionQuota as QuotaRow
 from resolvers.catalogue.catalogue import differences, told
 from resolvers.deps import Deps
-from resolvers.naming import admit_names
+from resolvers.naming import TIERS, admit_names
 from resolvers.people.audit import record
 from resolvers.people.operator import lock_operator
 from resolvers.replay import remember, replayed
@@ -41,6 +41,14 @@ _PUBLISHING = 7_305_551_204
 _COUNT = """
 SELECT count(*)::int AS published, (count(*) FILTER (WHERE kind = ANY($2::text[])))::int AS order_wide
 FROM promotion WHERE state = 'published' AND (closes_at IS NULL OR closes_at > $1)
+"""
+
+
+_MISSING_TIERS = f"""
+SELECT promotion.id, array_agg(tier.code ORDER BY tier.code) AS missing
+FROM promotion JOIN promotion_version terms ON terms.promotion_id = promotion.id AND terms.version = promotion.version
+CROSS JOIN LATERAL jsonb_array_elements_text(terms.definition->'tier_codes') tier (code)
+WHERE promotion.id = ANY($1::uuid[]) AND tier.code NOT IN ({TIERS}) GROUP BY promotion.id
 """
 
 
@@ -103,6 +111,12 @@ async def current_versions(_: Deps, promotion_ids: Sequence[UUID]) -> Mapping[UU
     )
     kept = await PromotionVersion.filter(id__in=[row["id"] for row in found])
     return {row.promotion_id: row for row in kept}
+
+
+async def missing_tiers(deps: Deps, promotion_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[str]]:
+    """The tiers that each promotion is for and that are in no table, in force or published for later, by code."""
+    found = await rows(_MISSING_TIERS, [list(promotion_ids), deps.clock.now()])
+    return {row["id"]: row["missing"] for row in found}
 
 
 # Making and changing

@@ -1,7 +1,7 @@
 """What a tier table would do before it is published: who moves, what its benefits would have cost, and some of them.
 
-Everything is decided in the database, in three statements whatever the store's size: one pass over the memberships,
-one over the orders of the window, and the sample by the index on tier and growth value.
+Everything is decided in the database, in four statements whatever the store's size: one pass over the memberships,
+one over the orders of the window, the sample by the index on tier and growth value, and the published promotions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,6 +91,16 @@ FROM costed GROUP BY level ORDER BY level
 """
 
 
+_PROMOTIONS = """
+SELECT promotion.id, promotion.code, promotion.title, array_agg(tier.code ORDER BY tier.code) AS missing
+FROM promotion JOIN promotion_version terms ON terms.promotion_id = promotion.id AND terms.version = promotion.version
+CROSS JOIN LATERAL jsonb_array_elements_text(terms.definition->'tier_codes') tier (code)
+WHERE promotion.state = 'published' AND (promotion.closes_at IS NULL OR promotion.closes_at > $2)
+    AND tier.code <> ALL ($1::text[])
+GROUP BY promotion.id ORDER BY promotion.code
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """How many members would go from the tier they have to a tier of the draft, or stay in it.
@@ -127,6 +137,16 @@ class Mover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionWithoutTier:
+    """A published promotion that has not ended and is for tiers that the draft does not have, ``missing``."""
+
+    id: UUID
+    code: str
+    title: str
+    missing: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """What a draft would do at ``at``; costs are those of the orders since ``since`` that are paid and not refunded."""
 
@@ -135,6 +155,7 @@ class Preview:
     moves: Sequence[Move]
     costs: Sequence[Cost]
     sample: Sequence[Mover]
+    promotions: Sequence[PromotionWithoutTier]
 
 
 async def preview(deps: Deps, *, definition: Definition, days: int) -> Preview:
@@ -169,6 +190,7 @@ async def preview(deps: Deps, *, definition: Definition, days: int) -> Preview:
         moves=moves,
         costs=[_cost(row, draft) for row in cost],
         sample=await _sample([move for move in moves if move.from_code != move.to_code], draft),
+        promotions=[PromotionWithoutTier(**row) for row in await rows(_PROMOTIONS, [_codes(draft), now])],
     )
 
 

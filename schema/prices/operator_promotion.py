@@ -70,6 +70,14 @@ class Promotion:
         assert row is not None, "a promotion has terms from its first day"
         return PromotionTermsView.from_rule(PromotionTerms.parse(row.definition))
 
+    @strawberry.field(
+        description="The tiers it is for that are in no table, in force or published for later, because one without "
+        "them was published: it is for nobody of them."
+    )
+    async def missing_tier_codes(self, info: Info) -> list[str]:
+        """Looked for at once for all the promotions of the answer."""
+        return list(await info.context.loaders.load(verbs.missing_tiers, self.id) or ())
+
     @strawberry.field(description="How often it may be used, and was.")
     async def quota(self, info: Info) -> PromotionQuotaView:
         """Loaded for all the promotions of the answer at once."""

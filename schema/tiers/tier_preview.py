@@ -91,6 +91,18 @@ class TierPreviewMember:
         return Member.from_row(found)
 
 
+@strawberry.type(description="A published promotion that would lose a tier.")
+class TierPreviewPromotion:
+    """A promotion, and the tiers it would be for in vain."""
+
+    id: UUID = strawberry.field(description="The promotion's id.")
+    code: str = strawberry.field(description="Its code.")
+    title: str = strawberry.field(description="Its name.")
+    missing_tier_codes: list[str] = strawberry.field(
+        description="The tiers it is for that the draft does not have: it would be for nobody of them."
+    )
+
+
 @strawberry.type(description="What publishing the draft now would do. Nothing was changed.")
 class TierPreview:
     """Moves, costs and some members."""
@@ -103,6 +115,10 @@ class TierPreview:
     costs: list[TierPreviewCost] = strawberry.field(description="By tier of the draft, lowest first.")
     sample: list[TierPreviewMember] = strawberry.field(
         description=f"At most {verbs.SAMPLE} of those who would move, some of every move."
+    )
+    promotions: list[TierPreviewPromotion] = strawberry.field(
+        description="Promotions that run or will run and are for a tier that the draft does not have, by code, at most "
+        "200: change or stop them, they do not hold up the table."
     )
 
     @classmethod
@@ -121,6 +137,10 @@ class TierPreview:
                     member_id=one.member_id,
                 )
                 for one in found.sample
+            ],
+            promotions=[
+                TierPreviewPromotion(id=one.id, code=one.code, title=one.title, missing_tier_codes=list(one.missing))
+                for one in found.promotions
             ],
         )
 
@@ -148,7 +168,7 @@ class OperatorQuery:
             int, strawberry.argument(description=f"Orders of so many days count for the costs, 1 to {verbs.MOST_DAYS}.")
         ] = 90,
     ) -> TierPreviewResult:
-        """Four statements in all."""
+        """Five statements in all."""
         if not 1 <= days <= verbs.MOST_DAYS:
             raise BadInput(
                 zh=f"days 须在 1 到 {verbs.MOST_DAYS} 之间", en=f"days must be between 1 and {verbs.MOST_DAYS}."
