@@ -72,13 +72,14 @@ class ShippingStatus:
     """What WeChat knows of a payment's goods.
 
     ``order_state``: 1 to ship, 2 shipped, 3 received, 4 done, 5 refunded, 6 awaiting settlement. ``logistics_type``
-    is 0 before anything was told; ``parcels`` are carrier and tracking number.
+    is 0 and ``is_split`` false before anything was told; ``parcels`` are carrier and tracking number.
     """
 
     transaction_id: str
     order_state: int
     in_complaint: bool
     logistics_type: int
+    is_split: bool
     is_finished: bool
     finished_count: int
     parcels: tuple[tuple[str | None, str | None], ...]
@@ -181,6 +182,7 @@ def _status(wire: Wire) -> ShippingStatus:
         order_state=whole(wire, "order_state"),
         in_complaint=_flag(wire, "in_complaint"),
         logistics_type=whole(shipping, "logistics_type") if "logistics_type" in shipping else 0,
+        is_split="delivery_mode" in shipping and whole(shipping, "delivery_mode") == SPLIT,
         is_finished=_flag(shipping, "finish_shipping"),
         finished_count=whole(shipping, "finish_shipping_count") if "finish_shipping_count" in shipping else 0,
         parcels=_known(parts(shipping, "shipping_list")),

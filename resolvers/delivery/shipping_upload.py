@@ -5,7 +5,7 @@ that failed, or that was overtaken, never sends yesterday's parcels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ import structlog
 
 from loyalty.delivery import shipping_upload as rule
 from loyalty.delivery.fulfilment import FulfilmentState
-from loyalty.delivery.shipping_upload import ShippingUploadNotFailed, UploadState
+from loyalty.delivery.shipping_upload import LogisticsType, ShippingUploadNotFailed, UploadState
 from loyalty.orders.order import OrderNotFound, OrderState
 from models.delivery.fulfilment import ShippingUpload
 from models.engine import changed, in_transaction, retried, rows, transaction
@@ -80,7 +80,7 @@ async def send(deps: Deps, *, upload_id: UUID) -> None:
     """Tell WeChat, once; what comes of it is kept. Harmless to repeat.
 
     When the try before may have taken effect, WeChat is asked first: what was told completely can be told anew only
-    once.
+    once. So it is when a lone parcel was told before, perhaps as the first of several: another mode counts as anew.
     """
     one = await _begin(deps, upload_id)
     if one is None:
@@ -88,11 +88,15 @@ async def send(deps: Deps, *, upload_id: UUID) -> None:
     if one.shipment is None or not await _is_managed(deps):
         await _finish(deps, one, UploadState.NOT_NEEDED)
         return
+    shipment, upload = one.shipment, one.upload
+    was_told = upload.done > 0 and shipment.logistics_type == LogisticsType.EXPRESS and not shipment.is_split
     try:
-        known = await deps.shipping.status(one.shipment.transaction_id) if one.upload.unclear else None
-        if known is None or not known.has(one.shipment):
-            assert one.upload.told_at is not None, "a try has its time"
-            await deps.shipping.upload(one.shipment, upload_at=one.upload.told_at)
+        known = await deps.shipping.status(shipment.transaction_id) if upload.unclear or was_told else None
+        if known is not None and known.is_split:
+            shipment = replace(shipment, is_split=shipment.logistics_type == LogisticsType.EXPRESS)
+        if known is None or not known.has(shipment):
+            assert upload.told_at is not None, "a try has its time"
+            await deps.shipping.upload(shipment, upload_at=upload.told_at)
     except ShippingUnchanged:
         await _finish(deps, one, UploadState.DONE)
     except WeChatError as error:

@@ -35,6 +35,7 @@ from models.ids import new_id
 from models.orders.order import Order
 from models.payments.after_sale import OrderRefund, OrderRefundLine
 from models.payments.payment import Refund
+from resolvers.delivery import shipping_upload
 from resolvers.delivery.fulfilment import recount
 from resolvers.deps import Deps
 from resolvers.group_buys.group_seat import vacate
@@ -263,7 +264,10 @@ async def _book(deps: Deps, order: Order, part: OrderRefund, now: datetime, *, r
         await note(order.id, "part_refunded", now, amount_fen=part.amount_fen)
     await order.refresh_from_db()
     if not rehearsal:
+        was = order.fulfilment_state
         await recount(deps, order, now)
+        if (was, order.fulfilment_state) == (FulfilmentState.PARTLY_SHIPPED, FulfilmentState.SHIPPED):
+            await shipping_upload.want(order, now)
         await order_refunded(order, now=now)
     effect = await reverse(deps, order, part, found.lines, now=now, mode=mode, shared=not rehearsal)
     effect = replace(effect, by_hand=await (_foreseen if rehearsal else _was_by_hand)(order, part, now))

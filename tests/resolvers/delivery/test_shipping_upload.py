@@ -16,14 +16,16 @@ from models.delivery.fulfilment import ShippingUpload
 from models.engine import rows, transaction
 from models.ids import new_secret
 from models.orders.order import Order
-from models.payments.payment import ExceptionCase
+from models.payments.payment import ExceptionCase, Refund
 from resolvers.clock import SetClock
 from resolvers.delivery import parcel, pick_up, pick_up_point, shipping_upload
 from resolvers.deps import Deps
+from resolvers.payments import refund
 from resolvers.people import address
 from resolvers.people.address import AddressWish
 from tests.doors import Door, make_operator
 from tests.fulfilled import desk, paid_order
+from tests.refunds import give_back
 from tests.sandbox_server import SandboxControl
 
 RETRY = """
@@ -94,6 +96,36 @@ async def test_parcels_are_told_as_they_leave(deps: Deps, wechat: SandboxControl
     assert whole["shipping"]["shipping_list"][0]["goods_desc"] == "乌龙茶 250 克*1"
     row = await upload_of(order)
     assert (row.state, row.wanted, row.done, row.due_at) == ("done", 2, 2, None)
+
+
+async def test_wechat_is_told_that_nothing_more_comes_when_the_rest_is_refunded(
+    deps: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    order, (line,) = await paid_order(deps, wechat, 2)
+    parcel_id = await send(deps, order, Pieces(line_id=line, quantity=1), number="YT0000001")
+    await later(deps, clock, wechat)
+    assert not (await known(wechat, order))["shipping"]["finish_shipping"]
+    await give_back(deps, wechat, order.id, {line: 1}, goods_come_back=False)
+    (asked,) = await Refund.filter(order_id=order.id)
+    await refund.send(deps, refund_id=asked.id)
+    assert (await Order.get(id=order.id)).fulfilment_state == "shipped"
+    await later(deps, clock, wechat)
+    told = (await known(wechat, order))["shipping"]
+    assert (told["finish_shipping"], told["finish_shipping_count"], told["delivery_mode"]) == (True, 1, 2)
+    # The one change that WeChat allows is still there.
+    boss = await make_operator(deps)
+    await parcel.correct(
+        deps,
+        operator_id=boss.id,
+        parcel_id=parcel_id,
+        carrier="YTO",
+        tracking_number="YT0000002",
+        idempotency_key=new_secret(12),
+    )
+    await later(deps, clock, wechat)
+    assert [one["tracking_no"] for one in (await known(wechat, order))["shipping"]["shipping_list"]] == ["YT0000002"]
+    row = await upload_of(order)
+    assert (row.state, row.done) == ("done", 3)
 
 
 async def test_what_changed_before_it_was_told_is_told_as_it_is_by_then(
