@@ -237,7 +237,7 @@ class TierShipping:
 class ShippingPart:
     """One template's share of the fee. ``missing_*`` is what its goods lack to ship free; None: nothing, or never.
 
-    ``by_money`` tells whether ``missing_fen`` alone would be enough.
+    ``by_money`` tells whether ``missing_fen`` alone would be enough, ``by_pieces`` whether ``missing_pieces`` would.
     """
 
     code: str
@@ -247,6 +247,15 @@ class ShippingPart:
     missing_fen: int | None = None
     missing_pieces: int | None = None
     by_money: bool = False
+    by_pieces: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingPieces:
+    """So many more pieces of the goods of one template, which cost ``cost_fen`` if they are the cheapest of these."""
+
+    pieces: int
+    cost_fen: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,13 +263,15 @@ class ShippingQuote:
     """What shipping costs. ``full_fen`` is the sum of the parts, ``fee_fen`` what is left of it after ``waived_by``.
 
     ``missing_fen`` is the least amount of further goods that makes the order ship free; None: it does, or money alone
-    never makes it.
+    never makes it. ``missing_pieces`` are further pieces that do; None: it does, they alone never do, or several
+    templates cost a fee.
     """
 
     fee_fen: int
     full_fen: int
     waived_by: Waiver | None
     missing_fen: int | None
+    missing_pieces: MissingPieces | None = None
     parts: tuple[ShippingPart, ...]
 
 
@@ -295,6 +306,7 @@ def fee(lines: Sequence[ShippingLine], *, region_code: str, tier: TierShipping |
         full_fen=full_fen,
         waived_by=waived_by,
         missing_fen=_missing(charged, tier, goods_fen) if fee_fen else None,
+        missing_pieces=_missing_pieces(charged, groups) if fee_fen else None,
         parts=charged,
     )
 
@@ -320,6 +332,7 @@ def _part(group: Sequence[ShippingLine], region_code: str) -> tuple[ShippingPart
         missing_fen=missing_fen,
         missing_pieces=missing_pieces,
         by_money=missing_fen is not None and (missing_pieces is None or rate.free_on_either),
+        by_pieces=missing_pieces is not None and (missing_fen is None or rate.free_on_either),
     )
     return part, rate, pieces if template.terms.charge_by is ChargeBy.PIECE else grams
 
@@ -359,6 +372,16 @@ def _missing(parts: Sequence[ShippingPart], tier: TierShipping | None, goods_fen
     if tier is not None and _has_quota(tier) and tier.benefit.kind is BenefitKind.FREE_SHIPPING:
         ways.append(tier.benefit.figure - goods_fen)
     return min(ways, default=None)
+
+
+def _missing_pieces(
+    parts: Sequence[ShippingPart], groups: Mapping[str, Sequence[ShippingLine]]
+) -> MissingPieces | None:
+    costly = [part for part in parts if not part.free]
+    if len(costly) != 1 or not costly[0].by_pieces or costly[0].missing_pieces is None:
+        return None
+    piece_fen = min(line.goods_fen // line.quantity for line in groups[costly[0].code])
+    return MissingPieces(pieces=costly[0].missing_pieces, cost_fen=costly[0].missing_pieces * piece_fen)
 
 
 def shares(quote: ShippingQuote) -> list[Mapping[str, object]]:

@@ -65,9 +65,8 @@ def hints(
         elif not one.terms.kind.of_pieces:
             found += _of_sets(lines, promoted, tier, promotions, one)
     found += [(hint.missing_fen or 0, hint) for hint in _of_coupons(lacking, using)]
-    if shipping is not None and shipping.missing_fen:
-        hint = Hint(kind=HintKind.SHIPPING, missing_fen=shipping.missing_fen, saves_fen=shipping.fee_fen)
-        found.append((shipping.missing_fen, hint))
+    if shipping is not None:
+        found += _of_shipping(shipping)
     return tuple(hint for _, hint in sorted(found, key=_nearest))
 
 
@@ -151,6 +150,17 @@ def _hint(
         missing_pieces=missing_pieces,
         saves_fen=saves_fen,
     )
+
+
+def _of_shipping(shipping: ShippingQuote) -> list[tuple[int, Hint]]:
+    found = []
+    if shipping.missing_fen:
+        hint = Hint(kind=HintKind.SHIPPING, missing_fen=shipping.missing_fen, saves_fen=shipping.fee_fen)
+        found.append((shipping.missing_fen, hint))
+    if lacking := shipping.missing_pieces:
+        hint = Hint(kind=HintKind.SHIPPING, missing_pieces=lacking.pieces, saves_fen=shipping.fee_fen)
+        found.append((lacking.cost_fen, hint))
+    return found
 
 
 def _of_coupons(lacking: Sequence[tuple[HeldCoupon, int]], using: Sequence[tuple[HeldCoupon, int]]) -> list[Hint]:

@@ -1,3 +1,4 @@
+import re
 from uuid import UUID
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from loyalty.delivery import shipping
 from loyalty.delivery.shipping import (
     ChargeBy,
+    MissingPieces,
     Rate,
     RegionNotDelivered,
     RegionRate,
@@ -16,6 +18,8 @@ from loyalty.delivery.shipping import (
     TierShipping,
     Waiver,
 )
+from loyalty.prices.promotion_choice import promote
+from loyalty.prices.promotion_hint import hints
 from loyalty.programme import ProgrammeInvalid
 from loyalty.tiers.tier_benefit import Benefit, BenefitKind
 from tests.loyalty.worked_examples import number, worked
@@ -149,6 +153,32 @@ def test_what_is_missing_is_the_least_that_money_can_do() -> None:
     assert shipping.fee(lines, region_code="440106", tier=used_up).missing_fen == 4_900
     assert shipping.fee([line(ONE_TEMPLATE, goods_fen=100)], region_code="110105").missing_fen is None
     assert shipping.fee([line(ONE_TEMPLATE, goods_fen=19_900)], region_code="440106").missing_fen is None
+
+
+def test_what_more_ships_free_is_told_as_the_page_says() -> None:
+    for row in worked("shipping.md", "Example: what more would make it ship free"):
+        wanted = {unit: number(figure) for figure, unit in re.findall(r"([\d,]+) (fen|pieces)", row["free from"])}
+        rate = Rate(
+            first_fen=1_000,
+            free_from_fen=wanted.get("fen"),
+            free_from_pieces=wanted.get("pieces"),
+            free_on_either=" or " in row["free from"],
+        )
+        sent = line(ShippingTerms(otherwise=rate), pieces=number(row["pieces"]), goods_fen=number(row["goods fen"]))
+        told = [
+            f"{one.missing_pieces} pieces" if one.missing_fen is None else f"{one.missing_fen:,} fen"
+            for one in hints([], promote([]), shipping=shipping.fee([sent], region_code="440106"))
+        ]
+        assert (", ".join(told) or "-") == row["told"], row
+
+
+def test_pieces_are_told_only_while_one_template_costs_a_fee() -> None:
+    by_pieces = ShippingTerms(otherwise=Rate(first_fen=1_000, free_from_pieces=3))
+    lines = [line(by_pieces, goods_fen=500), line(everywhere("1:0+1:0"), goods_fen=100, at=1)]
+    assert shipping.fee(lines[:1], region_code="440106").missing_pieces == MissingPieces(pieces=2, cost_fen=1_000)
+    assert shipping.fee(lines, region_code="440106").missing_pieces is None
+    waived = TierShipping(benefit=Benefit(kind=BenefitKind.FREE_SHIPPING))
+    assert shipping.fee(lines[:1], region_code="440106", tier=waived).missing_pieces is None
 
 
 def test_goods_without_a_template_need_no_address_and_cost_nothing() -> None:
