@@ -17,11 +17,11 @@ from starlette.applications import Starlette
 from resolvers.clock import Clock, SetClock
 from resolvers.deps import Deps
 from resolvers.people.token import TokenClaims, TokenIssuer
-from schema import operator, shop
 from schema.context import Context
 from schema.errors import Unauthenticated
 from schema.http import Asked, GraphQLEndpoint, graphql_routes
-from tests.doors import UNLIMITED
+from tests.doors import UNLIMITED, doors_app
+from tests.patience import PATIENCE_S
 from tests.schema.probe import probe_schema
 
 NOON = datetime(2026, 11, 11, 4, 0, tzinfo=UTC)
@@ -68,7 +68,7 @@ async def sign_in(context: Context, token: str, _: Asked) -> bool:
     return False
 
 
-def probe_app(*, development: bool = True, execution_s: float = 5.0) -> Starlette:
+def probe_app(*, development: bool = True, execution_s: float = PATIENCE_S) -> Starlette:
     """The probe schema behind the real endpoint."""
     endpoint = GraphQLEndpoint(
         probe_schema(), door_deps(), sign_in, development=development, execution_s=execution_s, rates=UNLIMITED
@@ -76,17 +76,9 @@ def probe_app(*, development: bool = True, execution_s: float = 5.0) -> Starlett
     return Starlette(routes=graphql_routes("/graphql", endpoint))
 
 
-def door_app(*, development: bool = True) -> Starlette:
-    """Both real schemas, as the server mounts them."""
-    deps = door_deps()
-    return Starlette(
-        routes=[
-            *graphql_routes("/graphql", shop.shop_endpoint(deps, development=development, rates=UNLIMITED)),
-            *graphql_routes(
-                "/admin/graphql", operator.operator_endpoint(deps, development=development, rates=UNLIMITED)
-            ),
-        ]
-    )
+def door_app() -> Starlette:
+    """Both real schemas, with nothing behind them."""
+    return doors_app(door_deps())
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from schema import limits
 from schema.documents import Documents
+from tests.patience import PATIENCE_S
 from tests.schema.serving import Asker, client_of, codes, door_app, probe_app, serving
 
 JSON = {"content-type": "application/json"}
@@ -327,7 +328,7 @@ async def test_a_client_that_hangs_up_in_the_middle_of_its_body_does_no_harm() -
         writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
         await writer.drain()
         writer.close()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             response = await client.post(f"{address}/graphql", json={"query": "{__typename}"})
     assert response.json() == {"data": {"__typename": "Query"}}
 
