@@ -25,6 +25,22 @@ from tests.doors import make_operator
 from tests.sandbox_server import SandboxControl
 
 
+async def place(
+    deps: Deps, member_id: UUID, wanted: Mapping[UUID, int], *, points: int = 0, coupons: tuple[UUID, ...] = ()
+) -> Order:
+    """An order of so many pieces of these SKUs, to be paid."""
+    return await order.place(
+        deps,
+        member_id=member_id,
+        lines=[OrderLine(sku_id=sku_id, quantity=quantity) for sku_id, quantity in wanted.items()],
+        points_wanted=points,
+        expected_fen=None,
+        remark="",
+        idempotency_key=new_secret(12),
+        coupons=CouponWish(ids=coupons),
+    )
+
+
 async def bought(
     deps: Deps,
     wechat: SandboxControl,
@@ -35,16 +51,7 @@ async def bought(
     coupons: tuple[UUID, ...] = (),
 ) -> Order:
     """A paid order of so many pieces of these SKUs."""
-    placed = await order.place(
-        deps,
-        member_id=member_id,
-        lines=[OrderLine(sku_id=sku_id, quantity=quantity) for sku_id, quantity in wanted.items()],
-        points_wanted=points,
-        expected_fen=None,
-        remark="",
-        idempotency_key=new_secret(12),
-        coupons=CouponWish(ids=coupons),
-    )
+    placed = await place(deps, member_id, wanted, points=points, coupons=coupons)
     if placed.payable_fen:
         await wechat.request_payment(await payment.pay(deps, member_id=member_id, order_id=placed.id))
         await wechat.settle()

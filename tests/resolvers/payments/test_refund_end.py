@@ -1,6 +1,7 @@
 """Refunds that WeChat does not bring back: too late, refused for good, abnormal, or paid although they were closed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -19,10 +20,11 @@ from models.payments.payment import ExceptionCase, Payment, PaymentAttempt, Refu
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.invariants.verify import verify
-from resolvers.payments import exception_action, exception_case, refund, refund_end
+from resolvers.payments import exception_action, exception_case, payment, refund, refund_end
 from resolvers.payments.refund_end import ABNORMAL_AGAIN, TRIES_BEFORE_CASE
+from resolvers.payments.refund_request import RETRY_AFTER
 from tests.doors import make_member, make_operator
-from tests.refunds import bought, give_back, lines_of, pay_by_hand, previewed, use_up
+from tests.refunds import bought, give_back, lines_of, pay_by_hand, place, previewed, use_up
 from tests.sandbox_server import SandboxControl
 from tests.shelf import put_on_shelf
 from tests.store_server import reachable
@@ -181,6 +183,46 @@ async def test_a_refund_whose_answer_was_lost_is_asked_about_before_it_is_called
     await passes(clock, wechat, timedelta(days=2))
     assert await swept(open_store) == 1
     assert ((await Order.get(id=one.id)).state, await cases(one)) == (OrderState.REFUNDED, {})
+
+
+async def test_a_stray_payment_that_is_refused_a_year_later_is_paid_by_hand(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    deps = open_store
+    member = await make_member(deps, openid=await wechat.openid())
+    placed = await place(deps, member.id, {await put_on_shelf(deps, price_fen=PRICE): 1})
+    await payment.pay(deps, member_id=member.id, order_id=placed.id)
+    attempt = await PaymentAttempt.get(order_id=placed.id)
+    await wechat.pay(attempt.out_trade_no, total_fen=PRICE - 1)
+    await wechat.settle()
+    await passes(clock, wechat, REFUNDED_WITHIN)
+    boss = await make_operator(deps)
+    case = await ExceptionCase.get(order_id=placed.id)
+    await exception_action.refund_again(
+        deps, operator_id=boss.id, case_id=case.id, reason="金额不符", idempotency_key=new_secret(12)
+    )
+    assert await cases(placed) == {"payment_mismatch": False, "refunds_used_up": True}
+    by_hand = await ExceptionCase.get(order_id=placed.id, kind="refunds_used_up")
+    assert (by_hand.details["amount_fen"], by_hand.details["because"]) == (PRICE - 1, "overdue")
+    await pay_by_hand(deps, by_hand.id)
+    assert await told(placed) == ["mismatched_payment", "refund_failed", "refund_by_hand", "payment_returned"]
+
+
+async def test_another_amount_at_wechat_is_a_case_and_asked_about_ever_more_seldom(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    one = await paid(open_store, wechat)
+    await wechat.script_refunds(status="PROCESSING")
+    asked = await refund_all(open_store, one)
+    answer = replace(await open_store.pay.query_refund(asked.out_refund_no), refund_fen=PRICE - 1)
+    waits = []
+    for _ in range(4):
+        assert await refund_end.conclude(open_store, answer)
+        await asked.refresh_from_db()
+        assert asked.due_at is not None
+        waits.append(asked.due_at - clock.now())
+    assert waits == [RETRY_AFTER[at] for at in (2, 3, 4, 4)]
+    assert (asked.state, await cases(one)) == ("processing", {"refund_mismatch": True})
 
 
 # Refused for good
