@@ -234,7 +234,18 @@ def _executor() -> Executor:
 
 @asynccontextmanager
 async def savepoint() -> AsyncIterator[None]:
-    """A part of the running transaction that may fail alone: raising inside undoes only what was done inside."""
+    """A part of the running transaction that may fail alone: raising inside undoes only what was done inside.
+
+    Raises:
+        Unavailable: the database went away inside, whatever else was raised there.
+    """
     assert in_transaction(), "a savepoint is a part of a transaction"
-    async with _client()._in_transaction():
+    part = _TransactionClient(_client())
+    await translated(part.begin())
+    try:
         yield
+    except Exception:
+        await translated(part.rollback())
+        raise
+    else:
+        await translated(part.commit())

@@ -44,6 +44,24 @@ async def test_a_cancelled_begin_gives_its_connection_back(store: None) -> None:
     assert not engine.in_transaction()
 
 
+async def test_a_connection_that_ends_in_a_part_of_a_transaction_is_an_outage(store: None) -> None:
+    with pytest.raises(Unavailable):
+        async with engine.transaction(), engine.savepoint():
+            await engine.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_a_part_of_a_transaction_fails_alone(store: None, clock: SetClock) -> None:
+    stays, goes = new_id(clock.now()), new_id(clock.now())
+    async with engine.transaction():
+        await Member.create(id=stays, created_at=clock.now())
+        with pytest.raises(ZeroDivisionError):
+            async with engine.savepoint():
+                await Member.create(id=goes, created_at=clock.now())
+                raise ZeroDivisionError
+    assert await Member.exists(id=stays)
+    assert not await Member.exists(id=goes)
+
+
 async def test_a_ledger_row_cannot_be_changed_or_deleted(store: None) -> None:
     for statement in ("UPDATE programme_version SET note = 'x'", "DELETE FROM programme_version"):
         with pytest.raises(Exception, match="only grows"):
