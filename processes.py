@@ -24,6 +24,8 @@ from typing import Any, Self
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.02
+START_WITHIN_S = 60.0
+FOUND_WITHIN_S = 20.0
 WATCH_S = 1.0
 WATCH_AFTER_FAILURE_S = 10.0
 LINUX = sys.platform == "linux"
@@ -160,7 +162,7 @@ def found(pid_file: Path, answers: Callable[[dict[str, Any]], bool]) -> Running 
         return None
     if _is(pid, born):
         if _is(owner_pid, owner_born):
-            if not _comes(lambda: answers(address), within_s=5.0):
+            if not _comes(lambda: answers(address), within_s=FOUND_WITHIN_S):
                 raise StartFailed(
                     f"{name} (pid {pid}) does not answer, and its owner (pid {owner_pid}) is running: stop that"
                 )
@@ -189,7 +191,7 @@ def start(
     address: dict[str, Any],
     answers: Callable[[dict[str, Any]], bool],
     *,
-    within_s: float = 30.0,
+    within_s: float = START_WITHIN_S,
     guarded: bool = _libc is None,
 ) -> Running:
     """Start a child and wait until it answers.

@@ -468,3 +468,14 @@ def effective() -> Settings:
     """
     settings = load()
     return settings if settings.production else with_development_secrets(settings)
+
+
+def given(value: str | None) -> str:
+    """A setting that is there by now: checked when the settings were loaded, or filled in from what was started."""
+    assert value is not None, "checked when the settings were loaded, or filled in from what was started"
+    return value
+
+
+def secret(value: SecretStr | None) -> str:
+    """The text of a secret that is there by now."""
+    return given(value.get_secret_value() if value is not None else None)

@@ -1,4 +1,5 @@
-"""What has to be there around the server: its port, the engines, and in development the sandbox WeChat.
+"""What has to be there around the server: its port, the engines with all that is declared in them, the log, and in
+development the sandbox WeChat.
 
 Part of the composition root. Each thing is found where the settings name it, or started and stopped again.
 """
@@ -23,17 +24,28 @@ from redis.exceptions import RedisError
 
 import processes
 import settings as configuration
+import telemetry
 from cache import engine as valkey
-from models import postgres
-from settings import Settings
+from models import declared, postgres
+from models import engine as database
+from settings import Settings, secret
 
 ROOT = Path(__file__).parent
+STORE_WITHIN_S = 240.0
 
 log = structlog.get_logger("youli")
 
 
 class StartRefused(Exception):
     """The program does not start; the text tells the operator what to do."""
+
+
+def configure_logs(settings: Settings) -> None:
+    """JSON in production and where nobody looks on, colours in a terminal, unless the settings say which."""
+    as_json = settings.log_format == "json" or (
+        settings.log_format == "auto" and (settings.production or not sys.stderr.isatty())
+    )
+    telemetry.configure_logs(level=settings.log_level, as_json=as_json)
 
 
 @contextmanager
@@ -128,7 +140,7 @@ def _sandbox_settings(url: str) -> dict[str, str]:
 def _get_json(url: str) -> Any:
     # No proxy of the environment stands between this machine and itself.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(url, timeout=2.0) as answer:
+    with direct.open(url, timeout=5.0) as answer:
         return json.load(answer)
 
 
@@ -138,9 +150,7 @@ async def reachable(settings: Settings) -> None:
     Raises:
         StartRefused: it does not, or it is too old.
     """
-    url, redis_url = _url(settings.database_url), _url(settings.redis_url)
-    assert url is not None, "the engines are found first"
-    assert redis_url is not None, "the engines are found first"
+    url, redis_url = secret(settings.database_url), secret(settings.redis_url)
     give_up = asyncio.get_running_loop().time() + settings.database_wait_s
     while True:
         try:
@@ -170,6 +180,27 @@ async def reachable(settings: Settings) -> None:
         await redis.aclose()
 
 
+async def complete(settings: Settings) -> None:
+    """Nothing is missing in the database.
+
+    Raises:
+        StartRefused: a migration is pending, or a declared constraint, index or trigger is not there.
+    """
+    async with database.database(secret(settings.database_url), pool_size=2):
+        pending = await database.pending_migrations()
+        if pending:
+            raise StartRefused(f"Migrations are pending: {', '.join(pending)}. Run `make migrate` first.")
+        problems = await declared.problems()
+        if problems:
+            raise StartRefused("The database is not as declared:\n" + "\n".join(f"  {line}" for line in problems))
+
+
+async def migrated(settings: Settings) -> list[str]:
+    """Apply what is pending; the names of the migrations applied."""
+    async with database.database(secret(settings.database_url), pool_size=2):
+        return await database.migrate()
+
+
 @contextmanager
 def open_store(settings: Settings) -> Iterator[str]:
     """The address of a running store of these settings; where there is none, one is started and stopped again.
@@ -190,7 +221,9 @@ def open_store(settings: Settings) -> Iterator[str]:
         stop_signals=(signal.SIGTERM,),
         patience_s=settings.shutdown_grace_s + 15.0,
     )
-    with processes.start(program, settings.data_dir / "run" / "demo.json", address, _store_answers, within_s=90.0):
+    with processes.start(
+        program, settings.data_dir / "run" / "demo.json", address, _store_answers, within_s=STORE_WITHIN_S
+    ):
         yield settings.public_address
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 PAUSE_S = 0.1
 
 

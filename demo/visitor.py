@@ -44,7 +44,7 @@ TRY = (
 
 async def settle_in(deps: Deps, *, platform_url: str) -> str:
     """A fresh access token of the demo member, who has an address, and whose friend has opened a team to join."""
-    async with httpx.AsyncClient(base_url=f"{platform_url}/_sandbox", trust_env=False, timeout=5.0) as sandbox:
+    async with httpx.AsyncClient(base_url=f"{platform_url}/_sandbox", trust_env=False, timeout=30.0) as sandbox:
         friend, _ = await _signed_in(deps, sandbox, FRIEND_OPENID, "阿茶")
         visitor, token = await _signed_in(deps, sandbox, OPENID, "小青")
         if not await address.addresses(deps, member_id=visitor.id):

@@ -23,6 +23,15 @@ async def run(deps: Deps, stop: asyncio.Event) -> None:
             loops.create_task(_loop(deps, sweep, stop), name=f"sweep {sweep.name}")
 
 
+async def finished(work: asyncio.Task[None] | None, within_s: float) -> None:
+    """Wait for the round under way, in bounds: what is cut off is leased, and comes again after the lease."""
+    if work is not None:
+        await asyncio.wait({work}, timeout=within_s)
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+
+
 async def _loop(deps: Deps, sweep: Sweep, stop: asyncio.Event) -> None:
     resting = Resting()
     while not stop.is_set():

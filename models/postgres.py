@@ -268,7 +268,7 @@ def _start(binaries: Binaries, home: Path, pid_file: Path, *, durable: bool) -> 
         stop_signals=(signal.SIGINT, signal.SIGQUIT),
         patience_s=15.0,
     )
-    engine = processes.start(program, pid_file, address, _answers, within_s=60.0)
+    engine = processes.start(program, pid_file, address, _answers)
     origin = f"{binaries.origin}, PostgreSQL {binaries.version}"
     return Postgres(_url(address), origin, engine, None if durable else pid_file.parent)
 

@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schema", "hooks", "jobs", "demo", "resolvers", "models", "cache", "wechat", "loyalty")
-COMPOSITION_ROOT = frozenset({"server.py", "serving.py", "surroundings.py", "settings.py"})
+COMPOSITION_ROOT = frozenset(
+    {"application.py", "dependencies.py", "server.py", "serving.py", "settings.py", "surroundings.py"}
+)
 
 
 def sources() -> list[Path]:
@@ -56,7 +58,10 @@ def test_starlette_is_spoken_in_the_doors_and_the_sandbox_only() -> None:
     for path in sources():
         if _uses(path, "starlette"):
             place = path.relative_to(ROOT)
-            assert place.parts[0] in {"schema", "hooks", "server.py"} or place.parts[:2] == ("wechat", "sandbox"), place
+            assert place.parts[0] in {"schema", "hooks", "application.py"} or place.parts[:2] == (
+                "wechat",
+                "sandbox",
+            ), place
 
 
 def test_only_resolvers_open_transactions() -> None:
@@ -70,7 +75,7 @@ def test_only_the_composition_root_reads_settings() -> None:
     for path in sources():
         place = str(path.relative_to(ROOT))
         if place not in COMPOSITION_ROOT:
-            assert not imported(path) & {"server", "serving", "settings", "surroundings"}, place
+            assert not imported(path) & {file.removesuffix(".py") for file in COMPOSITION_ROOT}, place
 
 
 def test_the_environment_is_read_by_the_composition_root_only() -> None:
