@@ -14,7 +14,7 @@ from loyalty.delivery.pick_up import PickUpPlace
 from loyalty.delivery.shipping import Rate, RegionRate, ShippingTerms
 from loyalty.flash_sales.flash_sale import FlashSaleState
 from loyalty.group_buys.group_buy import GroupBuyState, GroupTerms
-from loyalty.prices.promotion import OffStep, PromotionKind, PromotionScope, PromotionTerms
+from loyalty.prices.promotion_terms import OffStep, PromotionKind, PromotionScope, PromotionTerms
 from loyalty.programme import Definition
 from loyalty.refusal import Refusal
 from loyalty.shop_time import business_day, day_start

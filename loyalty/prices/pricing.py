@@ -13,10 +13,11 @@ from loyalty.coupons.coupon_use import AppliedCoupon, CouponLine
 from loyalty.delivery.shipping import ShippingQuote
 from loyalty.money import next_share, prorate
 from loyalty.points.points import PointsProgramme, admit_redemption, redeem_value, redeemable
-from loyalty.prices.promotion import OfferedPromotion, PromotionKind
+from loyalty.prices.promotion import OfferedPromotion
 from loyalty.prices.promotion_cart import Promoted, PromotedLine
 from loyalty.prices.promotion_choice import promote
 from loyalty.prices.promotion_effect import AppliedPromotion
+from loyalty.prices.promotion_terms import PromotionKind
 from loyalty.prices.unit_price import PriceLine, PriceSource, PriceStep, TierTerms
 
 

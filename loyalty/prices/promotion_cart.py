@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from uuid import UUID
 
-from loyalty.prices.promotion import MAX_ORDER_WIDE, OfferedPromotion, Partner, PromotionKind
+from loyalty.prices.promotion import MAX_ORDER_WIDE, OfferedPromotion
 from loyalty.prices.promotion_effect import AppliedPromotion, Pieces, take_off, take_off_sets
+from loyalty.prices.promotion_terms import Partner, PromotionKind
 from loyalty.prices.unit_price import PriceLine, PriceSource, TierTerms, unit_price
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loyalty.money import apply_bp, prorate
-from loyalty.prices.promotion import OfferedPromotion, PromotionKind
+from loyalty.prices.promotion import OfferedPromotion
+from loyalty.prices.promotion_terms import PromotionKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,10 @@ from loyalty.coupons.coupon import CouponKind
 from loyalty.coupons.coupon_use import HeldCoupon, combinable
 from loyalty.delivery.shipping import ShippingQuote
 from loyalty.money import apply_bp
-from loyalty.prices.promotion import OfferedPromotion, OffStep, PromotionKind
+from loyalty.prices.promotion import OfferedPromotion
 from loyalty.prices.promotion_cart import Promoted, covered
 from loyalty.prices.promotion_choice import promote
+from loyalty.prices.promotion_terms import OffStep, PromotionKind
 from loyalty.prices.unit_price import PriceLine, TierTerms
 
 

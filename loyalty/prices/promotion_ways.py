@@ -10,9 +10,10 @@ from loyalty.coupons.coupon import MAX_COUPONS_PER_ORDER, CouponKind
 from loyalty.coupons.coupon_choice import Joining, most_together
 from loyalty.coupons.coupon_use import CouponLine, HeldCoupon, covered_lines, most_off
 from loyalty.prices.pricing import coupon_lines
-from loyalty.prices.promotion import OfferedPromotion, Partner
+from loyalty.prices.promotion import OfferedPromotion
 from loyalty.prices.promotion_cart import Cart, Promoted
 from loyalty.prices.promotion_choice import EveryWay, promote
+from loyalty.prices.promotion_terms import Partner
 from loyalty.prices.unit_price import PriceLine, TierTerms
 
 MAX_WAYS = 16

@@ -32,8 +32,9 @@ class Promotion(Row):
 
 
 class PromotionVersion(Row):
-    """What a promotion said at a time: ``definition`` is what ``loyalty.prices.promotion.PromotionTerms`` parses.
+    """What a promotion said at a time.
 
+    ``definition`` is what ``loyalty.prices.promotion_terms.PromotionTerms`` parses.
     Never changed (trigger).
     """
 

@@ -12,13 +12,12 @@ from loyalty.catalogue import catalogue as catalogue_rule
 from loyalty.prices import promotion as rule
 from loyalty.prices.promotion import (
     PromotionCodeTaken,
-    PromotionKind,
     PromotionNotFound,
     PromotionQuota,
     PromotionState,
     PromotionStateRefused,
-    PromotionTerms,
 )
+from loyalty.prices.promotion_terms import PromotionKind, PromotionTerms
 from loyalty.programme import Definition, Fields
 from models.engine import in_transaction, retried, rows, transaction
 from models.ids import new_id

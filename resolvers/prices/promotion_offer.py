@@ -9,9 +9,10 @@ from uuid import UUID
 
 import orjson
 
-from loyalty.prices.promotion import OfferedPromotion, PromotionTerms
+from loyalty.prices.promotion import OfferedPromotion
 from loyalty.prices.promotion_cart import covered
 from loyalty.prices.promotion_choice import promote
+from loyalty.prices.promotion_terms import PromotionTerms
 from loyalty.prices.unit_price import PriceLine
 from loyalty.shop_time import business_day
 from models.engine import rows

@@ -7,7 +7,8 @@ from uuid import UUID
 import strawberry
 
 from loyalty.people.rights import Right
-from loyalty.prices.promotion import PromotionKind, PromotionQuota, PromotionState, PromotionTerms
+from loyalty.prices.promotion import PromotionQuota, PromotionState
+from loyalty.prices.promotion_terms import PromotionKind, PromotionTerms
 from models.prices.promotion import Promotion as PromotionRow
 from models.prices.promotion import PromotionVersion as PromotionVersionRow
 from resolvers.prices import promotion as verbs

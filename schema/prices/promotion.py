@@ -6,7 +6,8 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.prices.promotion import OfferedPromotion, PromotionKind
+from loyalty.prices.promotion import OfferedPromotion
+from loyalty.prices.promotion_terms import PromotionKind
 from resolvers.prices import promotion_offer as verbs
 from resolvers.prices.promotion_offer import PriceNow as PriceNowValue
 from schema.context import Info

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.prices.promotion import Partner, PromotionKind, PromotionTerms
+from loyalty.prices.promotion_terms import Partner, PromotionKind, PromotionTerms
 from loyalty.programme import ProgrammeInvalid
 from schema.enums import describe
 from schema.programme import definition_of, in_api_words

@@ -14,7 +14,7 @@ from loyalty.coupons.newcomer_pack import NewcomerPack
 from loyalty.points.check_in import CheckInProgramme
 from loyalty.points.points import PointsProgramme
 from loyalty.points.points_mall import MallItem
-from loyalty.prices.promotion import PromotionTerms
+from loyalty.prices.promotion_terms import PromotionTerms
 from loyalty.programme import Fields, Name, Noun, ProgrammeInvalid, admit_names
 from loyalty.referrals.referral_programme import ReferralProgramme
 from loyalty.tiers.tier import TierTable

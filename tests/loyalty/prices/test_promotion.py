@@ -13,10 +13,11 @@ from loyalty.delivery.shipping import ShippingPart, ShippingQuote
 from loyalty.points.points import PointsProgramme
 from loyalty.prices import promotion as rule
 from loyalty.prices.pricing import coupon_lines, price
-from loyalty.prices.promotion import OfferedPromotion, Partner, PromotionKind, PromotionTerms
+from loyalty.prices.promotion import OfferedPromotion
 from loyalty.prices.promotion_cart import Cart, Promoted
 from loyalty.prices.promotion_choice import EveryWay, exactly, promote
 from loyalty.prices.promotion_hint import HintKind, hints
+from loyalty.prices.promotion_terms import Partner, PromotionKind, PromotionTerms
 from loyalty.prices.unit_price import PriceLine, TierTerms
 from loyalty.programme import ProgrammeInvalid
 from tests.loyalty.worked_examples import number, numbers, worked
