@@ -46,6 +46,9 @@ SELECT item.member_limit, item.carved_count, item.left_count, item.waiting_count
 FROM flash_item item JOIN flash_sale sale ON sale.id = item.sale_id WHERE item.id = $1
 """
 
+_KEPT_OPEN = _ITEM + " FOR SHARE OF sale"
+"""The same, of a session that cannot be closed until the transaction has ended: closing ends only offers it can see."""
+
 _QUEUE = """
 UPDATE flash_item SET waiting_count = waiting_count + $2
 WHERE id = $1 AND closed_at IS NULL AND left_count - waiting_count < $2 AND waiting_count + $2 <= carved_count * $3
@@ -175,7 +178,7 @@ async def offer(deps: Deps, *, item_id: UUID) -> int:
     """Offer what is left to those who wait, in their order; how many offers were made."""
     now = deps.clock.now()
     async with transaction():
-        item = (await rows(_ITEM, [item_id]))[0]
+        item = (await rows(_KEPT_OPEN, [item_id]))[0]
         terms = FlashTerms(opens_at=item["opens_at"], closes_at=item["closes_at"], member_limit=item["member_limit"])
         if item["state"] != FlashSaleState.PUBLISHED or now >= terms.closes_at:
             return 0
@@ -196,7 +199,7 @@ async def offer(deps: Deps, *, item_id: UUID) -> int:
             ],
         )
         if not await rows(_OFFER, [item_id, sum(row["quantity"] for row in served)]):
-            raise Conflict("somebody took a piece, or the session was closed meanwhile")
+            raise Conflict("somebody took a piece meanwhile")
         log.info("flash_offers_made", item_id=str(item_id), offers=len(served))
         return len(served)
 

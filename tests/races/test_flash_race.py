@@ -428,8 +428,55 @@ async def test_paying_cancelling_queueing_and_closing_at_once_leaves_every_piece
     assert found["held"] + found["sold"] + found["returned"] == 8
     for row in await rows("SELECT id, member_id FROM shop_order WHERE state = 'unpaid'"):
         await order.cancel(deps, member_id=row["member_id"], order_id=row["id"])
-    for row in await rows("SELECT id FROM flash_wait WHERE state = 'offered'"):
-        await rows("UPDATE flash_wait SET claim_by = offered_at WHERE id = $1 RETURNING id", [row["id"]])
-        await flash_wait.lapse(deps, wait_id=row["id"])
+    assert not await rows("SELECT id FROM flash_wait WHERE state IN ('waiting', 'offered')")
     assert await pieces(sale) == {"left": 0, "held": 0, "sold": 4, "returned": 4, "waiting": 0, "sku": 26}
     await assert_the_books_are_right()
+
+
+async def closed_while_an_offer_is_made(deps: Deps, shop: Door) -> tuple[Sale, str]:
+    """A session whose close begins between the two writes of an offer; and what became of the offer."""
+    sale = await make_sale(deps, stock=1, member_limit=1)
+    first, second = await crowd(deps, shop, 2)
+    order_id = (await tap(first, sale))["order"]["id"]
+    place = (await second.ask(WAIT, item=str(sale.item_id), key=new_secret(12)))["wait"]["id"]
+    await first.ask(CANCEL, id=order_id)
+    is_busy, is_free = asyncio.Event(), asyncio.Event()
+
+    async def keeps_item() -> None:
+        async with transaction():
+            await rows("SELECT id FROM flash_item WHERE id = $1 FOR UPDATE", [sale.item_id])
+            is_busy.set()
+            await is_free.wait()
+
+    async def waiting(many: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while many > await one(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ):
+                continue
+
+    keeping = asyncio.create_task(keeps_item())
+    await is_busy.wait()
+    offering = asyncio.create_task(flash_wait.offer(deps, item_id=sale.item_id))
+    await waiting(1)
+    closing = asyncio.create_task(close_sale(deps, sale))
+    await waiting(2)
+    is_free.set()
+    await asyncio.gather(keeping, offering, closing)
+    return sale, await one("SELECT state FROM flash_wait WHERE id = $1", UUID(place))
+
+
+async def test_an_offer_that_is_made_while_the_session_is_closed_ends_with_it(deps: Deps, shop: Door) -> None:
+    sale, state = await closed_while_an_offer_is_made(deps, shop)
+    assert state == "ended"
+    assert await pieces(sale) == {"left": 0, "held": 0, "sold": 0, "returned": 1, "waiting": 0, "sku": 30}
+    await assert_the_books_are_right()
+
+
+async def test_without_the_lock_on_the_session_the_offer_outlives_it(
+    deps: Deps, shop: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flash_wait, "_KEPT_OPEN", flash_wait._ITEM)
+    sale, state = await closed_while_an_offer_is_made(deps, shop)
+    assert state == "offered"
+    assert (await pieces(sale))["held"] == 1, "nobody can buy it, and the SKU has not got it"
