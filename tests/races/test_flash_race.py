@@ -457,7 +457,7 @@ async def closed_while_an_offer_is_made(deps: Deps, shop: Door) -> tuple[Sale, s
 
     keeping = asyncio.create_task(keeps_item())
     await is_busy.wait()
-    offering = asyncio.create_task(flash_wait.offer(deps, item_id=sale.item_id))
+    offering = asyncio.ensure_future(flash_wait.offer(deps, item_id=sale.item_id))
     await waiting(1)
     closing = asyncio.create_task(close_sale(deps, sale))
     await waiting(2)
