@@ -1,6 +1,7 @@
 """What a member does with coupons: see them, claim them, redeem a code."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from loyalty.coupons.coupon import (
 from loyalty.coupons.coupon_code import read_code
 from loyalty.shop_time import business_day, month_start
 from loyalty.tiers.tier_benefit import BenefitKind, coupons_due
-from models.coupons.coupon import Coupon, CouponCode, CouponCodeBatch, CouponEvent, CouponTemplate
+from models.coupons.coupon import Coupon, CouponCode, CouponCodeBatch, CouponTemplate
 from models.engine import retried, rows, transaction
 from models.keyset import Key, Keyset, Page, Slice, fetch
 from resolvers.coupons import coupon_issue as gate
@@ -33,6 +34,9 @@ OFFERED = Keyset("coupon_template.offered", (Key("published_at", datetime), Key(
 """As members see templates: what was published last comes first."""
 
 NEWEST = Keyset("coupon.newest", (Key("id", UUID),))
+
+EVENTS_SHOWN = 200
+"""How many lines of a coupon's history are read at most: a member can place orders with it and cancel them for ever."""
 
 CODES_BY_MEMBER = Limit("member", burst=10, every=timedelta(seconds=30))
 """Who mistypes is not stopped; who guesses gets nowhere among 2^60 codes."""
@@ -104,11 +108,27 @@ async def had_counts(_: Deps, keys: Sequence[tuple[UUID, UUID]]) -> Mapping[tupl
     return {(row["member_id"], row["template_id"]): row["many"] for row in found}
 
 
-async def events_by_coupon(_: Deps, coupon_ids: Sequence[UUID]) -> Mapping[UUID, list[CouponEvent]]:
-    """What happened to each coupon, oldest first."""
-    events: dict[UUID, list[CouponEvent]] = {coupon_id: [] for coupon_id in coupon_ids}
-    for event in await CouponEvent.filter(coupon_id__in=list(coupon_ids)).order_by("seq"):
-        events[event.coupon_id].append(event)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponHistoryLine:
+    """One thing that happened to a coupon, when, and on which order."""
+
+    coupon_id: UUID
+    kind: str
+    order_id: UUID | None
+    at: datetime
+
+
+async def events_by_coupon(_: Deps, coupon_ids: Sequence[UUID]) -> Mapping[UUID, list[CouponHistoryLine]]:
+    """What happened to each coupon, oldest first: the newest ``EVENTS_SHOWN`` lines."""
+    found = await rows(
+        "SELECT event.coupon_id, event.kind, event.order_id, event.at FROM unnest($1::uuid[]) AS asked(id) "
+        "CROSS JOIN LATERAL (SELECT coupon_id, seq, kind, order_id, at FROM coupon_event WHERE coupon_id = asked.id "
+        "ORDER BY seq DESC LIMIT $2) event ORDER BY event.seq",
+        [list(coupon_ids), EVENTS_SHOWN],
+    )
+    events: dict[UUID, list[CouponHistoryLine]] = {coupon_id: [] for coupon_id in coupon_ids}
+    for row in found:
+        events[row["coupon_id"]].append(CouponHistoryLine(**row))
     return events
 
 

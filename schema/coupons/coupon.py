@@ -11,7 +11,6 @@ from loyalty.coupons import coupon as rule
 from loyalty.coupons.coupon import CouponChannel, CouponEventKind, CouponState
 from loyalty.coupons.coupon_issue import TemplateOffer
 from models.coupons.coupon import Coupon as CouponRow
-from models.coupons.coupon import CouponEvent as CouponEventRow
 from models.coupons.coupon import CouponTemplate as CouponTemplateRow
 from resolvers.coupons import coupon as verbs
 from schema.arguments import Key
@@ -122,7 +121,7 @@ class CouponEvent:
     at: datetime = strawberry.field(description="When.")
 
     @classmethod
-    def from_row(cls, row: CouponEventRow) -> "CouponEvent":
+    def from_row(cls, row: verbs.CouponHistoryLine) -> "CouponEvent":
         """The stored event."""
         return cls(kind=CouponEventKind(row.kind), order_id=row.order_id, at=row.at)
 
@@ -155,7 +154,7 @@ class Coupon:
         assert found is not None, "a coupon is of a version"
         return CouponTermsView.from_rule(found[1])
 
-    @strawberry.field(description="Everything that happened to it, oldest first.")
+    @strawberry.field(description="What happened to it, oldest first: the newest 200.")
     async def events(self, info: Info) -> list[CouponEvent]:
         """Loaded for all the coupons of the answer at once."""
         return [

@@ -205,7 +205,7 @@ class Order:
         found = await info.context.loaders.load(after_sale_view.parts_by_order, self.id)
         return [OrderRefund.from_row(row) for row in found or ()]
 
-    @strawberry.field(description="Everything that happened to it, oldest first.")
+    @strawberry.field(description="What happened to it, oldest first: the newest 200.")
     async def timeline(self, info: Info) -> list[OrderEvent]:
         found = await info.context.loaders.load(views.events_by_order, self.id)
         return [OrderEvent.from_row(row) for row in found or ()]

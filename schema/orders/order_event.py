@@ -5,7 +5,7 @@ from datetime import datetime
 import strawberry
 
 from loyalty.orders.order_event import TITLES, OrderEventKind, kind_of
-from models.orders.order import OrderEvent as OrderEventRow
+from resolvers.orders.order_view import TimelineLine
 from schema.context import Info
 from schema.enums import describe
 
@@ -36,5 +36,5 @@ class OrderEvent:
         return title.zh if info.context.language == "zh" else title.en
 
     @classmethod
-    def from_row(cls, row: OrderEventRow) -> "OrderEvent":
-        return cls(kind=row.kind, event=kind_of(row.kind), at=row.at)
+    def from_row(cls, line: TimelineLine) -> "OrderEvent":
+        return cls(kind=line.kind, event=kind_of(line.kind), at=line.at)

@@ -31,6 +31,7 @@ from models.ids import new_id, new_secret
 from models.people.operator import AuditRow
 from resolvers.clock import SetClock
 from resolvers.coupons import coupon, coupon_expiry, coupon_grant, coupon_template
+from resolvers.coupons.coupon_issue import tell
 from resolvers.coupons.coupon_template import TemplateChanges
 from resolvers.deps import Deps
 from tests.coupons import claim, claimed, counted, make_template, new_template
@@ -74,6 +75,16 @@ async def test_a_claim_gives_one_coupon_that_is_good_for_its_days(deps: Deps, cl
     mine = await coupon.one(deps, member_id=member.id, coupon_id=one.id)
     assert mine is not None
     assert await coupon.one(deps, member_id=(await make_member(deps)).id, coupon_id=one.id) is None
+
+
+async def test_a_long_history_shows_its_newest_lines(deps: Deps, clock: SetClock) -> None:
+    long, short = [await claimed(deps, (await make_member(deps)).id) for _ in range(2)]
+    kinds = [CouponEventKind.RESERVED, CouponEventKind.RELEASED] * (coupon.EVENTS_SHOWN // 2)
+    for kind in kinds:
+        await tell([long.id], kind, clock.now())
+    shown = await coupon.events_by_coupon(deps, [long.id, short.id])
+    assert [event.kind for event in shown[long.id]] == kinds
+    assert [(event.kind, event.order_id, event.at) for event in shown[short.id]] == [("issued", None, clock.now())]
 
 
 async def test_the_same_tap_twice_is_one_coupon(deps: Deps) -> None:

@@ -17,13 +17,14 @@ from loyalty.orders.order import (
     OutOfStock,
     PurchaseLimitReached,
 )
+from loyalty.orders.order_event import OrderEventKind
 from loyalty.payments.payment import PayDeadlinePassed, PaymentUnavailable
 from models.engine import rows
-from models.ids import new_secret
-from models.orders.order import Order
+from models.ids import new_id, new_secret
+from models.orders.order import Order, OrderEvent
 from resolvers.clock import SetClock
 from resolvers.deps import Deps
-from resolvers.orders import order
+from resolvers.orders import order, order_view
 from resolvers.payments import payment, refund
 from tests.doors import make_member, make_operator
 from tests.sandbox_server import SandboxControl
@@ -222,3 +223,17 @@ async def test_somebody_elses_order_is_not_found(deps: Deps) -> None:
         await order.cancel(deps, member_id=other.id, order_id=one.id)
     with pytest.raises(OrderNotFound):
         await payment.pay(deps, member_id=other.id, order_id=one.id)
+
+
+async def test_a_long_timeline_shows_its_newest_lines(deps: Deps, wechat: SandboxControl, clock: SetClock) -> None:
+    sku_id = await put_on_shelf(deps)
+    long, short = [await placed(deps, await member_of(deps, wechat), sku_id) for _ in range(2)]
+    now = clock.now()
+    asked, withdrawn = OrderEventKind.AFTER_SALE_REQUESTED, OrderEventKind.AFTER_SALE_WITHDRAWN
+    kinds = [asked, withdrawn] * (order_view.EVENTS_SHOWN // 2)
+    await OrderEvent.bulk_create(
+        OrderEvent(id=new_id(now), order_id=long.id, kind=kind, details={}, at=now) for kind in kinds
+    )
+    shown = await order_view.events_by_order(deps, [long.id, short.id])
+    assert [line.kind for line in shown[long.id]] == kinds
+    assert [(line.kind, line.at) for line in shown[short.id]] == [("placed", now)]
