@@ -177,8 +177,11 @@ async def _parcels(deps: Deps, order_id: UUID) -> list[ShippedParcel]:
 
 
 async def _everything(order_id: UUID) -> str:
+    """All of an order, but for the pieces whose money went or goes back."""
     found = await rows(
-        "SELECT product_title, sku_title, quantity FROM order_line WHERE order_id = $1 ORDER BY position", [order_id]
+        "SELECT product_title, sku_title, quantity - refunded_count - refunding_count AS quantity FROM order_line "
+        "WHERE order_id = $1 AND quantity > refunded_count + refunding_count ORDER BY position",
+        [order_id],
     )
     return rule.describe([_named(row) for row in found])
 

@@ -165,6 +165,25 @@ async def test_a_pick_up_is_told_when_it_is_handed_out(deps: Deps, wechat: Sandb
     assert (told["order_state"], told["shipping"]["logistics_type"]) == (2, 4)
 
 
+async def test_a_pick_up_is_told_without_the_pieces_whose_money_goes_back(
+    deps: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    boss = await make_operator(deps)
+    point = await pick_up_point.create(
+        deps,
+        operator_id=boss.id,
+        place=PickUpPlace(name="湖滨店", address="湖滨路 1 号"),
+        idempotency_key=new_secret(12),
+    )
+    order, (line, other) = await paid_order(deps, wechat, 3, 1, pick_up_point_id=point.id)
+    await give_back(deps, wechat, order.id, {line: 1, other: 1})
+    shown = await pick_up.show(deps, member_id=order.member_id, order_id=order.id)
+    await pick_up.verify(deps, operator_id=boss.id, code=shown.code, idempotency_key=new_secret(12))
+    await later(deps, clock, wechat)
+    (told,) = (await known(wechat, order))["shipping"]["shipping_list"]
+    assert told["goods_desc"] == "乌龙茶 250 克*2"
+
+
 async def test_an_order_without_goods_is_told_as_virtual(deps: Deps, wechat: SandboxControl, clock: SetClock) -> None:
     order, _ = await paid_order(deps, wechat)
     await rows("UPDATE shop_order SET fulfilment_state = 'none' WHERE id = $1", [order.id])
