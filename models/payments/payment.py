@@ -77,8 +77,9 @@ class Refund(Row):
     """Money to give back under one number (``out_refund_no``), the same on every try.
 
     ``state`` is a ``loyalty.payments.payment.RefundState``, ``cause`` a ``loyalty.payments.payment.RefundCause``.
-    ``order_refund`` is the part of the order that it pays back; null for money that never paid the order. ``evidence``
-    tells how a person paid it back by hand; empty when WeChat did.
+    ``order_refund`` is the part of the order that it pays back; null for money that never paid the order. ``due_at`` is
+    when it is sent, or asked about, next. ``last_error`` is WeChat's code, or why WeChat takes no more
+    (``loyalty.payments.refund.ByHand``). ``evidence`` tells how a person paid it back by hand; empty when WeChat did.
     """
 
     order_id: UUID

@@ -60,7 +60,9 @@ class Refund:
     state: RefundState = strawberry.field(description="How it stands.")
     reason: str = strawberry.field(description="What the payer is told, up to 80 characters.")
     tries: int = strawberry.field(description="How often WeChat was asked.")
-    last_error: str = strawberry.field(description="The code of the last failed try; empty when there was none.")
+    last_error: str = strawberry.field(
+        description="The code of the last failed try; used_up or overdue for what WeChat takes no more; empty: none."
+    )
     requested_at: datetime = strawberry.field(description="When it was requested.")
     finished_at: datetime | None = strawberry.field(description="When it became final.")
 

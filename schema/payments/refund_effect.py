@@ -96,8 +96,8 @@ class RefundEffect:
     tier_after: str = strawberry.field(description="And after.")
     stock_back: list[RefundStockBack] = strawberry.field(description="Pieces that come back to the stock, by SKU.")
     by_hand: ByHand | None = strawberry.field(
-        description="Why not WeChat but the shop pays `cash` back, by hand: in a preview that it will, of what was done "
-        "that it has. Null: WeChat pays it back the way it came, or there is none."
+        description="Why not WeChat but the shop pays `cash` back, by hand: in a preview that it will, of what was "
+        "done that it has. Null: WeChat pays it back the way it came, or there is none."
     )
 
     @strawberry.field(description="`byHand` in a sentence for whoever confirms the refund; null with it.")
