@@ -110,6 +110,10 @@ class EveryWay:
                 heappush(self._ahead, (*entry, at, left_out, way.promoted))
         return None
 
+    def bare(self) -> Promoted:
+        """The goods without any promotion."""
+        return self._cart.price((), frozenset(one.id for one in self._cart.of_pieces)).promoted
+
     def _start(self) -> None:
         for ways in product(*self._groups):
             self._chosen.append(tuple(one for way in ways for one in way.chosen))

@@ -57,13 +57,23 @@ class Ways:
                 yield found
 
     def another(self, best_fen: int) -> Promoted | None:
-        """The next way; None when no other can cost less than ``best_fen``, what the best costs before points."""
+        """The next way; None when no other can cost less than ``best_fen``, what the best costs before points.
+
+        When there are more than can be looked at, the last is the one without any promotion: its goods reach the most.
+        """
         while (found := self._every.next(best_fen + self._coupons.most_fen)) is not None:
-            most_fen = self._coupons.most_off(coupon_lines(self._lines, found))
-            if found.payable_fen - most_fen < best_fen and self._is_new(found):
-                self._left -= 1
-                return found if self._left >= 0 else None
-        return None
+            if self._may_be_best(found, best_fen):
+                return self._within(found)
+        bare = self._every.bare()
+        return self._within(bare) if not self._every.exact and self._may_be_best(bare, best_fen) else None
+
+    def _may_be_best(self, promoted: Promoted, best_fen: int) -> bool:
+        most_fen = self._coupons.most_off(coupon_lines(self._lines, promoted))
+        return promoted.payable_fen - most_fen < best_fen and self._is_new(promoted)
+
+    def _within(self, promoted: Promoted) -> Promoted | None:
+        self._left -= 1
+        return promoted if self._left >= 0 else None
 
     def _is_new(self, promoted: Promoted) -> bool:
         used = frozenset(one.promotion.id for one in promoted.applied)

@@ -154,4 +154,5 @@ def test_only_so_many_ways_are_worked_out_and_none_when_coupons_cannot_take_more
     assert looked_at([amount(2_000, over=200_000)]) == (1, True)
     assert looked_at([amount(20_000, over=96_000)]) == (2, True)
     assert looked_at([amount(20_000, over=96_000)], max_ways=1) == (1, False)
-    assert looked_at([amount(20_000, over=100_000)]) == (1, False)
+    assert looked_at([amount(20_000, over=100_000)]) == (2, False)
+    assert cheapest(lines, None, promotions, [amount(20_000, over=100_000)], 0)[0] == 80_000

@@ -202,11 +202,12 @@ async def test_a_plan_says_that_there_were_more_ways_than_are_tried(deps: Deps) 
     member, sku_ids = await make_member(deps), [await put_on_shelf(deps) for _ in range(9)]
     for sku_id in sku_ids:
         await run_promotion(deps, sku_id, discount_bp=500)
-    await claimed(deps, member.id, amount_fen=20_000, threshold_fen=90_000)
-    for many, exact in ((8, True), (9, False)):
+    for fen, over in ((20_000, 80_000), (25_000, 90_000)):
+        await claimed(deps, member.id, amount_fen=fen, threshold_fen=over)
+    for many, off_fen, exact in ((8, 20_000, True), (9, 25_000, False)):
         lines = [OrderLine(sku_id=sku_id, quantity=1) for sku_id in sku_ids[:many]]
         plan = await order.weigh_coupons(deps, member_id=member.id, lines=lines)
-        assert (plan.applied, plan.exact) == ((), exact)
+        assert (plan.discount_fen, plan.exact) == (off_fen, exact)
 
 
 async def test_a_way_that_takes_fewer_points_refuses_nobody_who_wants_more(deps: Deps) -> None:
