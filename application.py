@@ -33,7 +33,6 @@ from schema.shop import shop_endpoint
 from settings import Settings
 
 POOL_WATCH_S = 5.0
-REQUEST_BODY_BYTES = 1024 * 1024
 
 
 def of_this_process() -> telemetry.App:
@@ -82,9 +81,9 @@ def build(settings: Settings) -> Starlette:
             stop.set()
             await jobs.finished(work, settings.shutdown_grace_s)
 
+    # How long a body may be each door says itself, in its own words; nothing else reads one.
     return Starlette(
         lifespan=lifespan,
-        max_body_size=REQUEST_BODY_BYTES,
         exception_handlers={Exception: _internal, Unavailable: _try_again, 404: _nothing_here},
     )
 

@@ -23,6 +23,8 @@ def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(data_dir: Path)
         program.wait_until_ready()
         for path in ("/graphql", "/graphql/", "/admin/graphql", "/admin/graphql/"):
             assert program.query(path, SERVER_INFO).json()["data"]["serverInfo"]["businessDay"]
+            too_long = program.query(path, SERVER_INFO + " " * 2_000_000)
+            assert (too_long.status_code, too_long.json()["errors"][0]["extensions"]["code"]) == (413, "BAD_INPUT")
         assert program.get("/healthz").json() == {"status": "alive"}
         checks = program.get("/readyz").json()["checks"]
         assert checks == {"database": "ok", "redis": "ok", "migrations": "ok"}
