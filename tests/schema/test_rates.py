@@ -20,6 +20,7 @@ from schema.operator import operator_schema
 from schema.rates import PACES, REJECTED_POINTS, REQUEST_POINTS, Pace, Rates, budget
 from schema.shop import shop_schema
 from tests.doors import Bearer, Door, doors_app
+from tests.patience import DAY
 from tests.redis_forms import started
 
 Tokens = Callable[..., Awaitable[Bearer]]
@@ -27,7 +28,6 @@ Tokens = Callable[..., Awaitable[Bearer]]
 ONE = "{ serverInfo { time } }"
 ONE_POINTS = REQUEST_POINTS + 2
 CHECK_IN = 'mutation { checkIn(idempotencyKey: "test-0001") { __typename } }'
-DAY = timedelta(days=1)
 OPEN = Rates(member=None, operator=None, visitor=None, paces={})
 PAGE = Path(__file__).parents[2] / "docs/rules/rate_limit.md"
 

@@ -36,6 +36,7 @@ from resolvers.coupons.coupon_template import TemplateChanges
 from resolvers.deps import Deps
 from tests.coupons import claim, claimed, counted, make_template, new_template
 from tests.doors import make_member, make_operator
+from tests.patience import nothing_comes_back
 from tests.rulebook import LEVELS, tiers
 
 
@@ -205,7 +206,10 @@ async def test_a_code_goes_through_the_same_limits(deps: Deps) -> None:
     assert (await CouponCode.get(id=codes[1].id)).coupon_id is None
 
 
-async def test_codes_end_with_their_batch_and_guessing_is_slowed_down(deps: Deps, clock: SetClock) -> None:
+async def test_codes_end_with_their_batch_and_guessing_is_slowed_down(
+    deps: Deps, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_comes_back(monkeypatch, coupon)
     template = await make_template(deps)
     (late,) = await make_codes(deps, template, 1, closes_at=clock.now() + timedelta(hours=1))
     member = await make_member(deps)
