@@ -70,4 +70,12 @@ FLASH_SALES = (
             WHERE ticket.returned_count <> coalesce(back.pieces, 0)
         """,
     ),
+    Invariant(
+        name="flash_closed",
+        promise="of a closed session nothing is offered or waited for",
+        offenders="""
+            SELECT wait.id, wait.item_id, wait.state FROM flash_wait wait JOIN flash_item item ON item.id = wait.item_id
+            WHERE item.closed_at IS NOT NULL AND wait.state IN ('waiting', 'offered')
+        """,
+    ),
 )

@@ -124,6 +124,9 @@ BREAKS = {
     "(id, item_id, member_id, order_id, quantity, returned_count, state, reservation, created_at, resolved_at) "
     "VALUES ($1, $1, $1, $3, 1, 1, 'returned', 'r', now(), now())",
     "flash_orders": "UPDATE shop_order SET kind = 'flash' WHERE id = $3",
+    "flash_closed": f"WITH {FLASH.replace('epoch)', 'epoch, closed_at)')} VALUES ($1, $1, $2, 0, 1, 1, 1, 1, 0, 0, 0, "
+    "1, 0, 0, now())) INSERT INTO flash_wait (id, item_id, member_id, quantity, state, created_at) "
+    "VALUES ($1, $1, $1, 1, 'waiting', now())",
     "group_teams": f"WITH {GROUP} VALUES ($1, $1, 't', 2, 'open', 1, 0, now(), now(), now(), NULL, now())) SELECT 1",
     "group_orders": "UPDATE shop_order SET kind = 'group' WHERE id = $3",
     "group_ends": f"WITH {GROUP} VALUES ($1, $1, 't', 2, 'failed', 1, 0, now(), now(), now(), "
