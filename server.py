@@ -21,7 +21,8 @@ import telemetry
 from cache import engine as valkey
 from models import declared, postgres
 from models import engine as database
-from serving import listen
+from models.asyncpg_backend import Unavailable
+from serving import listen, show_metrics
 from settings import Settings, secret
 
 log = structlog.get_logger("youli")
@@ -80,10 +81,14 @@ def worker() -> None:
     """Run only the jobs, beside servers with YOULI_JOBS_IN_SERVER=false."""
     from dependencies import ready_to_serve
 
-    settings = configuration.effective()
-    surroundings.configure_logs(settings)
-    with surroundings.provided(settings) as settings:
+    asked = configuration.effective()
+    surroundings.configure_logs(asked)
+    port = asked.worker_metrics_port
+    page = None if port is None else surroundings.claimed_port(asked, name="YOULI_WORKER_METRICS_PORT", port=port)
+    with surroundings.provided(asked) as settings:
         asyncio.run(ready_to_serve(settings))
+        if page is not None:
+            show_metrics(settings, page)
         asyncio.run(_work(settings))
 
 
@@ -268,6 +273,9 @@ def main() -> None:
         sys.exit(2)
     except (surroundings.StartRefused, processes.StartFailed, postgres.EngineMissing, valkey.EngineMissing) as refused:
         sys.stderr.write(f"{refused}\n")
+        sys.exit(1)
+    except Unavailable as gone:
+        sys.stderr.write(f"The database went away meanwhile ({gone}). Nothing is lost: start again.\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

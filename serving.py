@@ -7,11 +7,14 @@ import asyncio
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+import telemetry
+from hooks.health import metrics_page
 from settings import Settings
 from surroundings import StartRefused
 
@@ -83,3 +86,15 @@ def listen(settings: Settings, listener: socket.socket, *, workers: int, announc
     folder.mkdir(parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     _Workers(config, [listener], announce).run()
+
+
+def show_metrics(settings: Settings, listener: socket.socket) -> None:
+    """Show ``/metrics`` of this process, which serves nothing else, in a thread until the process ends."""
+    page = metrics_page(
+        telemetry.exposition,
+        metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
+        metrics_open=not settings.production,
+    )
+    config = uvicorn.Config(page, loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    threading.Thread(target=server.run, args=([listener],), daemon=True, name="metrics").start()

@@ -184,6 +184,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = "127.0.0.1,::1"
     shutdown_grace_s: int = Field(15, ge=1, le=600)
     metrics_token: SecretStr | None = None
+    worker_metrics_port: int | None = Field(None, ge=1, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
 

@@ -234,22 +234,23 @@ def _store_answers(address: dict[str, Any]) -> bool:
         return False
 
 
-def claimed_port(settings: Settings) -> socket.socket:
-    """The server's own socket, bound before anything else is started.
+def claimed_port(settings: Settings, *, name: str = "PORT", port: int | None = None) -> socket.socket:
+    """A socket of our own, the server's unless another port is given; bound before anything else is started.
 
     Raises:
-        StartRefused: somebody else has the port.
+        StartRefused: somebody else has the port; the text says which setting ``name`` chooses another one.
     """
+    port = settings.port if port is None else port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, port))
     except OSError as error:
         listener.close()
         raise StartRefused(
-            f"Port {settings.port} on {settings.host} cannot be had ({error.strerror}). Is another server running? "
-            f"Choose another one: PORT={settings.port + 1}"
+            f"Port {port} on {settings.host} cannot be had ({error.strerror}). Is another server running? "
+            f"Choose another one: {name}={port + 1}"
         ) from None
     listener.set_inheritable(True)
     return listener

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 import structlog
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -46,6 +47,23 @@ def health_routes(
         status = "not ready" if failed & NEEDED else "degraded" if failed else "ready"
         return _answer(503 if failed & NEEDED else 200, {"status": status, "checks": states})
 
+    return [
+        Route("/healthz", alive),
+        Route("/readyz", ready),
+        *_metrics_routes(exposition, metrics_token=metrics_token, metrics_open=metrics_open),
+    ]
+
+
+def metrics_page(
+    exposition: Callable[[], tuple[bytes, str]], *, metrics_token: str | None, metrics_open: bool
+) -> Starlette:
+    """``/metrics`` alone, as ``health_routes`` has it, for a process that serves nothing else."""
+    return Starlette(routes=_metrics_routes(exposition, metrics_token=metrics_token, metrics_open=metrics_open))
+
+
+def _metrics_routes(
+    exposition: Callable[[], tuple[bytes, str]], *, metrics_token: str | None, metrics_open: bool
+) -> list[Route]:
     async def metrics(request: Request) -> Response:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if metrics_token is not None and not hmac.compare_digest(given.encode(), metrics_token.encode()):
@@ -53,10 +71,7 @@ def health_routes(
         body, media_type = exposition()
         return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
 
-    routes = [Route("/healthz", alive), Route("/readyz", ready)]
-    if metrics_open or metrics_token is not None:
-        routes.append(Route("/metrics", metrics))
-    return routes
+    return [Route("/metrics", metrics)] if metrics_open or metrics_token is not None else []
 
 
 async def _state(name: str, check: Check) -> str:
