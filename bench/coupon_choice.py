@@ -11,8 +11,8 @@ from random import Random
 from time import perf_counter
 from uuid import UUID
 
-from loyalty.coupons.coupon import MAX_COUPONS_PER_ORDER, CouponKind, CouponTerms, Scope
 from loyalty.coupons.coupon_choice import best_plan
+from loyalty.coupons.coupon_terms import MAX_COUPONS_PER_ORDER, CouponKind, CouponTerms, Scope
 from loyalty.coupons.coupon_use import CouponLine, HeldCoupon, apply_coupons, combinable
 
 NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from loyalty.coupons.coupon import CouponKind
+from loyalty.coupons.coupon_terms import CouponKind
 from loyalty.coupons.newcomer_pack import NewcomerPack, PackItem
 from loyalty.delivery.pick_up import PickUpPlace
 from loyalty.delivery.shipping import Rate, RegionRate, ShippingTerms

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from loyalty.coupons.coupon import MAX_COUPONS_PER_ORDER
+from loyalty.coupons.coupon_terms import MAX_COUPONS_PER_ORDER
 from loyalty.coupons.coupon_use import (
     AppliedCoupon,
     CouponLine,

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from loyalty.coupons.coupon import CouponState, CouponStateRefused, CouponTerms
+from loyalty.coupons.coupon import CouponState, CouponStateRefused
+from loyalty.coupons.coupon_terms import CouponTerms
 from loyalty.refusal import Refusal
 
 

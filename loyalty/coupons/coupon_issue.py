@@ -11,10 +11,8 @@ from loyalty.coupons.coupon import (
     CouponLimitReached,
     CouponNotOffered,
     CouponsGone,
-    CouponTerms,
-    Validity,
-    validity,
 )
+from loyalty.coupons.coupon_terms import CouponTerms, Validity, validity
 from loyalty.programme import Reason, invalid
 
 

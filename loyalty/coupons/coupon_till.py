@@ -6,7 +6,8 @@ Source: docs/rules/coupon_till.md
 from datetime import datetime, timedelta
 from typing import Final
 
-from loyalty.coupons.coupon import MAX_COUPON_FEN, CouponKind, CouponNotUsable, UnusableReason
+from loyalty.coupons.coupon import CouponNotUsable, UnusableReason
+from loyalty.coupons.coupon_terms import MAX_COUPON_FEN, CouponKind
 from loyalty.coupons.coupon_use import HeldCoupon
 from loyalty.money import apply_bp
 from loyalty.one_time_code import CodeKind

@@ -11,15 +11,12 @@ from datetime import datetime
 from uuid import UUID
 
 from loyalty.coupons.coupon import (
-    APPLY_ORDER,
-    MAX_COUPONS_PER_ORDER,
-    CouponKind,
     CouponNotUsable,
     CouponsNotCombinable,
-    CouponTerms,
     TooManyCoupons,
     UnusableReason,
 )
+from loyalty.coupons.coupon_terms import APPLY_ORDER, MAX_COUPONS_PER_ORDER, CouponKind, CouponTerms
 from loyalty.money import apply_bp, prorate
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from loyalty.coupons.coupon import CouponKind
+from loyalty.coupons.coupon_terms import CouponKind
 from loyalty.coupons.coupon_use import HeldCoupon, combinable
 from loyalty.delivery.shipping import ShippingQuote
 from loyalty.money import apply_bp

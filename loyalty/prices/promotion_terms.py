@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from loyalty.coupons.coupon import Scope
+from loyalty.coupons.coupon_terms import Scope
 from loyalty.money import BP, apply_bp
 from loyalty.programme import Definition, Fields, Name, Noun, Reason, invalid, scope_names
 

@@ -6,8 +6,8 @@ Source: docs/rules/promotion.md
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from loyalty.coupons.coupon import MAX_COUPONS_PER_ORDER, CouponKind
 from loyalty.coupons.coupon_choice import Joining, most_together
+from loyalty.coupons.coupon_terms import MAX_COUPONS_PER_ORDER, CouponKind
 from loyalty.coupons.coupon_use import CouponLine, HeldCoupon, covered_lines, most_off
 from loyalty.prices.pricing import coupon_lines
 from loyalty.prices.promotion import OfferedPromotion

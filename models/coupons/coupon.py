@@ -35,7 +35,7 @@ class CouponTemplate(Row):
 
 
 class CouponTemplateVersion(Row):
-    """One version of a template's terms: what ``loyalty.coupons.coupon.CouponTerms`` parses.
+    """One version of a template's terms: what ``loyalty.coupons.coupon_terms.CouponTerms`` parses.
 
     Never changed (trigger).
     """

@@ -16,10 +16,10 @@ from loyalty.coupons.coupon import (
     CouponCodeInvalid,
     CouponNotOffered,
     CouponState,
-    CouponTerms,
     TemplateState,
 )
 from loyalty.coupons.coupon_code import read_code
+from loyalty.coupons.coupon_terms import CouponTerms
 from loyalty.shop_time import business_day, month_start
 from loyalty.tiers.tier_benefit import BenefitKind, coupons_due
 from models.coupons.coupon import Coupon, CouponCode, CouponCodeBatch, CouponTemplate

@@ -14,8 +14,8 @@ from loyalty.coupons.coupon import (
     CouponNotOffered,
     CouponTemplateNotFound,
     GrantState,
-    Validity,
 )
+from loyalty.coupons.coupon_terms import Validity, validity
 from loyalty.programme import Name, Noun, Reason, invalid
 from loyalty.shop_time import business_day
 from models.coupons.coupon import CouponGrant, CouponTemplate
@@ -240,7 +240,7 @@ async def _admitted(
             return [], None
         wanted.append(member_id)
     if good is None:
-        good = rule.validity(template.terms, claimed_at=now, zone=deps.zone)
+        good = validity(template.terms, claimed_at=now, zone=deps.zone)
     return wanted, good
 
 

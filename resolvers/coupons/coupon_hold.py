@@ -10,15 +10,14 @@ from uuid import UUID
 
 import orjson
 
-from loyalty.coupons import coupon as rule
 from loyalty.coupons.coupon import (
     CouponEventKind,
     CouponNotFound,
     CouponNotUsable,
     CouponState,
-    CouponTerms,
     UnusableReason,
 )
+from loyalty.coupons.coupon_terms import CouponTerms, returned_until
 from loyalty.coupons.coupon_use import AppliedCoupon, HeldCoupon
 from models.coupons.coupon import Coupon, OrderCoupon
 from models.engine import changed, in_transaction, rows
@@ -178,7 +177,7 @@ async def _give_back(order: Order, state: CouponState, kind: CouponEventKind, *,
         expires_at = ended_at
         if kind is CouponEventKind.RETURNED or row["extended_at"] is None:
             terms = CouponTerms.parse(orjson.loads(row["definition"]))
-            expires_at = rule.returned_until(terms, expires_at=ended_at, now=now, zone=zone)
+            expires_at = returned_until(terms, expires_at=ended_at, now=now, zone=zone)
         extended_at = now if expires_at > ended_at and kind is CouponEventKind.RELEASED else row["extended_at"]
         moved = await changed(
             "UPDATE coupon SET state = 'issued', order_id = NULL, reserved_until = NULL, expires_at = $3, due_at = $3, "

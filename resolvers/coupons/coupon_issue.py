@@ -19,11 +19,10 @@ from loyalty.coupons.coupon import (
     CouponNotOffered,
     CouponsGone,
     CouponState,
-    CouponTerms,
     TemplateState,
-    Validity,
 )
 from loyalty.coupons.coupon_issue import TemplateOffer
+from loyalty.coupons.coupon_terms import CouponTerms, Validity
 from loyalty.shop_time import business_day
 from models.coupons.coupon import Coupon, CouponTemplate
 from models.engine import in_transaction, rows

@@ -18,11 +18,11 @@ from loyalty.coupons.coupon import (
     CouponStateRefused,
     CouponTemplateCodeTaken,
     CouponTemplateNotFound,
-    CouponTerms,
     TemplateState,
 )
 from loyalty.coupons.coupon_code import CODE_SECRET_BYTES, code_from
 from loyalty.coupons.coupon_issue import Quota
+from loyalty.coupons.coupon_terms import CouponTerms
 from loyalty.programme import Definition, Fields, Reason, between, invalid
 from models.coupons.coupon import (
     Coupon,

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from loyalty.coupons.coupon import CouponEventKind, CouponState, CouponTerms, returned_until
+from loyalty.coupons.coupon import CouponEventKind, CouponState
+from loyalty.coupons.coupon_terms import CouponTerms, returned_until
 from loyalty.coupons.coupon_till import (
     TILL_CODE,
     CouponTillCodeInvalid,

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.coupons import coupon as rule
-from loyalty.coupons.coupon import CouponKind, TemplateState
+from loyalty.coupons.coupon import TemplateState
 from loyalty.coupons.coupon_issue import Quota
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms
 from loyalty.people.rights import Right
 from models.coupons.coupon import CouponTemplate as CouponTemplateRow
 from models.coupons.coupon import CouponTemplateVersion as CouponTemplateVersionRow
@@ -126,7 +126,7 @@ class CouponTemplateVersion:
         return cls(
             id=row.id,
             version=row.version,
-            terms=CouponTermsView.from_rule(rule.CouponTerms.parse(row.definition)),
+            terms=CouponTermsView.from_rule(CouponTerms.parse(row.definition)),
             made_at=row.made_at,
             made_by_id=row.made_by_id,
         )

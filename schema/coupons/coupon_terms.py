@@ -8,7 +8,7 @@ from uuid import UUID
 
 import strawberry
 
-from loyalty.coupons.coupon import CouponKind, CouponTerms
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms
 from loyalty.people.rights import Right
 from loyalty.programme import ProgrammeInvalid
 from schema.context import Info

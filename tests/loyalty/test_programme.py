@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalty import programme
-from loyalty.coupons.coupon import CouponTerms
+from loyalty.coupons.coupon_terms import CouponTerms
 from loyalty.coupons.newcomer_pack import NewcomerPack
 from loyalty.points.check_in import CheckInProgramme
 from loyalty.points.points import PointsProgramme

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from loyalty.coupons import coupon as rule
 from loyalty.coupons import coupon_issue as issue_rule
 from loyalty.coupons import coupon_use as use_rule
-from loyalty.coupons.coupon import CouponKind, CouponTerms, Scope
 from loyalty.coupons.coupon_issue import Quota, TemplateOffer
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms, Scope, returned_until, validity
 from loyalty.coupons.coupon_use import CouponLine, HeldCoupon
 from loyalty.programme import ProgrammeInvalid
 from loyalty.refusal import Refusal
@@ -133,7 +133,7 @@ def test_when_a_coupon_is_good(row: dict[str, str]) -> None:
         valid_days=number(row["days"]) or None,
         delay_days=number(row["delay"]),
     )
-    good = rule.validity(terms, claimed_at=shop_time(row["claimed"]), zone=SHANGHAI)
+    good = validity(terms, claimed_at=shop_time(row["claimed"]), zone=SHANGHAI)
     assert (good.usable_from, good.expires_at) == (shop_time(row["good from"]), shop_time(row["until before"]))
 
 
@@ -141,7 +141,7 @@ def test_when_a_coupon_is_good(row: dict[str, str]) -> None:
 def test_given_back_after_its_end(row: dict[str, str]) -> None:
     terms = terms_of("amount", "1", return_grace_days=number(row["grace days"]))
     ended = shop_time("2026-12-01 00:00")
-    until = rule.returned_until(terms, expires_at=ended, now=shop_time(row["given back"]), zone=SHANGHAI)
+    until = returned_until(terms, expires_at=ended, now=shop_time(row["given back"]), zone=SHANGHAI)
     assert until == shop_time(row["good until before"])
 
 

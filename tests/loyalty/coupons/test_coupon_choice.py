@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from loyalty.coupons.coupon import MAX_COUPONS_PER_ORDER, CouponKind, CouponTerms, Scope, UnusableReason
+from loyalty.coupons.coupon import UnusableReason
 from loyalty.coupons.coupon_choice import Verdict, best_plan, rank
+from loyalty.coupons.coupon_terms import MAX_COUPONS_PER_ORDER, CouponKind, CouponTerms, Scope
 from loyalty.coupons.coupon_use import CouponLine, HeldCoupon, apply_coupons, combinable, unusable
 from tests.loyalty.worked_examples import number, worked
 

@@ -4,8 +4,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from loyalty.coupons.coupon import CouponKind, CouponState, CouponTerms
+from loyalty.coupons.coupon import CouponState
 from loyalty.coupons.coupon_gift import CouponGiftEnded, GiftState, admit_acceptance, admit_gift, admit_withdrawal
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms
 from loyalty.refusal import Refusal
 from tests.loyalty.worked_examples import number, worked
 

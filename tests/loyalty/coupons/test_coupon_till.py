@@ -4,7 +4,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from loyalty.coupons.coupon import CouponKind, CouponNotUsable, CouponTerms
+from loyalty.coupons.coupon import CouponNotUsable
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms
 from loyalty.coupons.coupon_till import TILL_CODE, CouponTillCodeInvalid, CouponTillUseFinal, admit_reversal, till_worth
 from loyalty.coupons.coupon_use import HeldCoupon
 from loyalty.programme import ProgrammeInvalid

@@ -1,7 +1,7 @@
 import pytest
 
-from loyalty.coupons.coupon import CouponKind, CouponTerms
 from loyalty.coupons.coupon_issue import many_given, room
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms
 from loyalty.coupons.newcomer_pack import NewcomerPack
 from loyalty.programme import ProgrammeInvalid
 from tests.loyalty.worked_examples import number, worked

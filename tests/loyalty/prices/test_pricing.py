@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalty.coupons.coupon import CouponKind, CouponTerms, Scope
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms, Scope
 from loyalty.coupons.coupon_use import AppliedCoupon, HeldCoupon, admit_coupons
 from loyalty.delivery.shipping import ShippingPart, ShippingQuote, Waiver
 from loyalty.points import points

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loyalty.coupons.coupon import CouponKind, CouponTerms
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms
 from loyalty.coupons.coupon_use import AppliedCoupon, HeldCoupon
 from loyalty.delivery.shipping import ShippingPart, ShippingQuote
 from loyalty.points.points import PointsProgramme

@@ -8,8 +8,8 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loyalty.coupons.coupon import CouponKind, CouponTerms, Scope
 from loyalty.coupons.coupon_choice import best_plan
+from loyalty.coupons.coupon_terms import CouponKind, CouponTerms, Scope
 from loyalty.coupons.coupon_use import HeldCoupon
 from loyalty.prices.pricing import coupon_lines
 from loyalty.prices.promotion import OfferedPromotion
