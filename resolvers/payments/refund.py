@@ -16,7 +16,14 @@ from models.payments.payment import Payment, Refund
 from resolvers.deps import Deps
 from resolvers.orders.order_row import note
 from resolvers.payments.after_sale_row import close_open
-from resolvers.payments.refund_end import ABNORMAL_AGAIN, TRIES_BEFORE_CASE, conclude, give_up, postpone
+from resolvers.payments.refund_end import (
+    ABNORMAL_AGAIN,
+    GIVEN_UP_AFTER,
+    TRIES_BEFORE_CASE,
+    conclude,
+    give_up,
+    postpone,
+)
 from resolvers.payments.refund_part import Wish, open_part
 from resolvers.payments.refund_request import RETRY_AFTER, admit_anew, paid_at, payment_of, request
 from resolvers.people.audit import record
@@ -277,7 +284,8 @@ FOR_GOOD = (RequestRefused, RefundNotExist)
 
 async def _failed(deps: Deps, refund: Refund, error: WeChatError) -> None:
     for_good = isinstance(error, FOR_GOOD) and not isinstance(error, Misconfigured)
-    if not for_good or refund.tries + 1 < TRIES_BEFORE_CASE:
+    is_young = deps.clock.now() < refund.requested_at + GIVEN_UP_AFTER
+    if not for_good or is_young or refund.tries + 1 < TRIES_BEFORE_CASE:
         await postpone(deps, refund, error)
         return
     try:

@@ -22,6 +22,9 @@ log = structlog.get_logger()
 
 TRIES_BEFORE_CASE = 5
 
+GIVEN_UP_AFTER = timedelta(hours=1)
+"""How long a request is tried at least, however often somebody asks: WeChat wants a minute between two of one order."""
+
 SLOW = timedelta(days=3)
 """How long WeChat may take for a refund that it has accepted before a person looks: a bank takes 3 days at most."""
 

@@ -21,7 +21,7 @@ from resolvers.clock import SetClock
 from resolvers.deps import Deps
 from resolvers.invariants.verify import verify
 from resolvers.payments import exception_action, exception_case, payment, refund, refund_end
-from resolvers.payments.refund_end import ABNORMAL_AGAIN, TRIES_BEFORE_CASE
+from resolvers.payments.refund_end import ABNORMAL_AGAIN, GIVEN_UP_AFTER, TRIES_BEFORE_CASE
 from resolvers.payments.refund_request import RETRY_AFTER
 from tests.doors import make_member, make_operator
 from tests.refunds import bought, give_back, lines_of, pay_by_hand, place, previewed, use_up
@@ -266,6 +266,24 @@ async def test_what_wechat_refuses_for_good_is_closed_and_paid_by_hand(
     part = await OrderRefund.get(order_id=one.id)
     assert RefundEffect.parse(part.effect).by_hand is ByHand.REFUSED
     assert await told(one) == ["refund_requested", "refund_failed", "refund_by_hand", "refunded"]
+
+
+async def test_a_refund_is_not_given_up_within_its_first_hour_however_often_it_is_sent(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock
+) -> None:
+    deps = open_store
+    one = await paid(deps, wechat)
+    await by_console(deps, one)
+    asked = await refund_all(deps, one)
+    for _ in range(TRIES_BEFORE_CASE):
+        await refund.send(deps, refund_id=asked.id)
+    assert await cases(one) == {"refund_stuck": True}
+    await passes(clock, wechat, GIVEN_UP_AFTER - timedelta(seconds=1))
+    await refund.send(deps, refund_id=asked.id)
+    assert await cases(one) == {"refund_stuck": True}
+    await passes(clock, wechat, timedelta(seconds=1))
+    await refund.send(deps, refund_id=asked.id)
+    assert await cases(one) == {"refund_stuck": False, "refund_closed": True}
 
 
 async def test_what_was_refused_for_good_is_asked_for_anew_and_refused_anew(
