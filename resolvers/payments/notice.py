@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import orjson
+import structlog
 
 from loyalty.payments.payment import NoticeOutcome
 from models.engine import rows, transaction
@@ -11,7 +12,10 @@ from models.ids import new_id
 from resolvers.deps import Deps
 from resolvers.payments import payment, refund_end
 from resolvers.payments.exception_case import cause_gone, open_case
+from wechat.errors import WeChatError
 from wechat.pay_types import Notice, RefundNotice, Transaction
+
+log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
 RETRY = timedelta(minutes=2)
@@ -83,14 +87,22 @@ async def claim_due(deps: Deps, limit: int) -> list[UUID]:
 
 
 async def retry(deps: Deps, *, notice_row_id: UUID) -> None:
-    """Ask WeChat how the payment or refund of a kept notice stands today, and book that."""
+    """Ask WeChat how the payment or refund of a kept notice stands today, and book that, if WeChat says it."""
     kept = (await rows("SELECT resource FROM payment_notice WHERE id = $1", [notice_row_id]))[0]
     resource = orjson.loads(kept["resource"])
     outcome: NoticeOutcome | None
     if "out_refund_no" in resource:
-        found = await deps.pay.query_refund(resource["out_refund_no"])
-        outcome = NoticeOutcome.APPLIED if await refund_end.conclude(deps, found) else NoticeOutcome.UNKNOWN_ORDER
+        outcome = await _refund_asked_about(deps, resource["out_refund_no"])
     else:
         outcome = await payment.query(deps, out_trade_no=resource["out_trade_no"])
     if outcome is not None:
         await _handled(deps, notice_row_id, outcome)
+
+
+async def _refund_asked_about(deps: Deps, out_refund_no: str) -> NoticeOutcome | None:
+    try:
+        found = await deps.pay.query_refund(out_refund_no)
+    except WeChatError as error:
+        log.warning("query_failed", error=error.code)
+        return None
+    return NoticeOutcome.APPLIED if await refund_end.conclude(deps, found) else NoticeOutcome.UNKNOWN_ORDER

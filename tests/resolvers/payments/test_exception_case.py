@@ -498,6 +498,24 @@ async def test_a_notice_that_could_not_be_applied_is_applied_by_trying_again(
     assert (after.resolution, after.resolved_by_id) == ("通知已处理", None)
 
 
+async def test_a_kept_notice_of_a_refund_waits_while_wechat_does_not_answer_well(
+    open_store: Deps, wechat: SandboxControl, clock: SetClock, boss: UUID
+) -> None:
+    one = await bought(open_store, wechat)
+    await refund.refund_order(open_store, operator_id=boss, order_id=one.id, reason="缺货", idempotency_key=a_key())
+    await wechat.settle()
+    asked = await Refund.get(order_id=one.id)
+    kept = "UPDATE payment_notice SET handled_at = NULL, tries = 0, due_at = $2 WHERE resource->>'out_refund_no' = $1"
+    assert await changed(kept, [asked.out_refund_no, clock.now()]) == 1
+    handled = "SELECT handled_at FROM payment_notice WHERE resource->>'out_refund_no' = $1"
+    await wechat.fault("refund_query", "unsigned")
+    assert await sweep(open_store, "apply_notices") == 1
+    assert (await rows(handled, [asked.out_refund_no]))[0]["handled_at"] is None
+    await passes(open_store, clock, wechat, hours=1)
+    assert await sweep(open_store, "apply_notices") == 1
+    assert (await rows(handled, [asked.out_refund_no]))[0]["handled_at"] is not None
+
+
 async def test_what_only_the_bill_has_is_fetched_and_booked(
     open_store: Deps, wechat: SandboxControl, clock: SetClock, boss: UUID
 ) -> None:
