@@ -89,6 +89,17 @@ class Program:
             for child in psutil.Process(self.process.pid).children(recursive=True)
         }
 
+    def wait_for_checks(self, **wanted: str) -> httpx.Response:
+        """Wait until ``/readyz`` says this of each, and return what it said. One look may find a machine too busy."""
+        answers: list[httpx.Response] = []
+
+        def said() -> bool:
+            answers[:] = [self.get("/readyz")]
+            return bool(wanted.items() <= answers[0].json()["checks"].items())
+
+        eventually(said, what=f"/readyz with {wanted}")
+        return answers[0]
+
     def signal_and_wait(self, sign: signal.Signals) -> int:
         """Send a signal to the server alone, as a terminal or an operator does, and return its exit code."""
         self.process.send_signal(sign)

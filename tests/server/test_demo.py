@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.server.processes_seen import command, environment, running
+from tests.server.processes_seen import command, environment, eventually, running
 
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -30,7 +30,7 @@ def test_the_story_is_played_in_a_store_started_for_it_and_in_a_running_one(data
         program.wait_until_ready()
         beside = command("demo", env=env)
         assert beside.returncode == 0, beside.stdout + beside.stderr
-        assert program.ready()
+        eventually(program.ready, what="readiness")
         assert "Traceback" not in program.text()
         assert '"outcome":"bug"' not in program.text()
         assert "the demo goes without" not in program.text(), "a sale is open, and a team can be joined"

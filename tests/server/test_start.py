@@ -26,8 +26,7 @@ def test_it_opens_both_doors_and_control_c_leaves_nothing_behind(data_dir: Path)
             too_long = program.query(path, SERVER_INFO + " " * 2_000_000)
             assert (too_long.status_code, too_long.json()["errors"][0]["extensions"]["code"]) == (413, "BAD_INPUT")
         assert program.get("/healthz").json() == {"status": "alive"}
-        checks = program.get("/readyz").json()["checks"]
-        assert checks == {"database": "ok", "redis": "ok", "migrations": "ok"}
+        program.wait_for_checks(database="ok", redis="ok", migrations="ok")
         assert len(program.children) >= 3, "PostgreSQL, Valkey and the sandbox"
 
         assert program.signal_and_wait(signal.SIGINT) == 0
@@ -70,7 +69,7 @@ def test_other_commands_share_the_engines_of_a_running_store_and_leave_them_runn
         shown = command("doctor", env=env)
         assert shown.returncode == 0, shown.stdout + shown.stderr
         assert "PostgreSQL 1" in shown.stdout
-        assert program.ready()
+        eventually(program.ready, what="readiness")
         assert set(program.living()) == set(program.children)
 
 
