@@ -35,8 +35,8 @@ describe(
     {
         Role.OWNER: "店主: every right.",
         Role.USER_OPERATIONS: "用户运营: members, tiers, points, check-ins, referrals and coupons.",
-        Role.CONTENT_OPERATIONS: "内容运营: the catalogue and shipping templates.",
-        Role.ACTIVITY_OPERATIONS: "活动运营: activities, the catalogue, shipping templates, parcels and pick-up points.",
+        Role.CONTENT_OPERATIONS: "内容运营: the catalogue and shipping fees.",
+        Role.ACTIVITY_OPERATIONS: "活动运营: activities, the catalogue, shipping fees, parcels and pick-up points.",
         Role.DATA_OPERATIONS: "数据运营: reads everything but accounts and records.",
         Role.STAFF: "导购: members and orders, parcels, and the till for pick-ups and coupons.",
         Role.SUPPORT: "客服: orders, parcels, cancelling, refunds and after-sale requests.",
