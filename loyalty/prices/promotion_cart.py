@@ -105,6 +105,7 @@ class Cart:
         self.of_pieces = [one for one in usable if one.terms.kind.of_pieces]
         self.pieces_cover = [self.covers[one.id] for one in self.of_pieces]
         self.uses, self.budgets = self._limits()
+        self.scarce = frozenset(rank for rank in range(len(self.of_pieces)) if self._is_scarce(rank))
         self.known: dict[tuple[int, bool, bool, bool], list[tuple[int, int, int]]] = {}
         order_wide = [one for one in usable if not one.terms.kind.of_pieces and self._reachable(one)]
         self.order_wide = order_wide[:MAX_ORDER_WIDE]
@@ -123,6 +124,13 @@ class Cart:
                 if one.budget_left_fen < sum(most_fen):
                     budgets[rank] = one.budget_left_fen
         return uses, budgets
+
+    def _is_scarce(self, rank: int) -> bool:
+        """Whether its budget may end, and goods of it are those of another one too, so that each changes the other."""
+        if self.budgets[rank] == _NO_BOUND:
+            return False
+        on = self.pieces_cover[rank]
+        return any(on & other for other_rank, other in enumerate(self.pieces_cover) if other_rank != rank)
 
     def _reachable(self, promotion: OfferedPromotion) -> bool:
         terms, on = promotion.terms, self.covers[promotion.id]
@@ -168,15 +176,17 @@ class Cart:
 
         Lower prices of pieces never make the goods dearer before ``amount_off``. That takes the same amount, so goods
         get dearer by lower prices only where it finds too little left to take, and a bundle or ``pieces`` could have
-        shared what it takes off otherwise: at most by what it could not take. Where a budget may end, a promotion of
-        pieces may come to other ones; then the least is what the goods cost without these limits.
+        shared what it takes off otherwise: at most by what it could not take. Where a budget may end, leaving out one
+        promotion of pieces may move another; then they save no more than without limits, and these budgets.
         """
         promoted, lacking_fen = self._price(chosen, left_out, self.uses, self.budgets)
         least_fen = promoted.payable_fen - lacking_fen
-        if any(fen != _NO_BOUND for fen in self.budgets):
-            unlimited = [_NO_BOUND] * len(self.of_pieces)
-            unbounded, lacking_fen = self._price(chosen, left_out, unlimited, unlimited)
-            least_fen = unbounded.payable_fen - lacking_fen
+        if self.scarce:
+            scarce = [self.of_pieces[rank] for rank in self.scarce]
+            uses = [_NO_BOUND if fen == _NO_BOUND else many for many, fen in zip(self.uses, self.budgets, strict=True)]
+            beside, lacking_fen = self._price(chosen, left_out.union(one.id for one in scarce), uses, self.budgets)
+            budgets_fen = sum(self.budgets[rank] for rank in self.scarce if self.of_pieces[rank].id not in left_out)
+            least_fen = beside.payable_fen - lacking_fen - budgets_fen
         taken = sum(not one.promotion.terms.kind.of_pieces for one in promoted.applied)
         return Way(
             chosen=chosen,

@@ -15,8 +15,9 @@ from loyalty.prices.promotion_cart import Cart, Promoted, Way
 from loyalty.prices.unit_price import PriceLine, TierTerms
 
 MAX_PRICED = 256
-"""So many ways beyond those with all promotions of single pieces are priced; an order that has more gets the best of
-these."""
+MAX_PRICED_LINES = 2_048
+"""So many ways beyond those with all promotions of single pieces are priced, of long orders so many lines of them; an
+order that has more gets the best of these."""
 
 
 def promote(
@@ -70,7 +71,7 @@ class EveryWay:
     def __init__(self, cart: Cart, max_priced: int = MAX_PRICED) -> None:
         self.exact = True
         self._cart = cart
-        self._to_price = max_priced
+        self._to_price = min(max_priced, MAX_PRICED_LINES // max(1, len(cart.lines)))
         self._groups = [[cart.price(chosen) for chosen in cart.ways(group)] for group in cart.groups()]
         self._nothing = self._groups[0][0] if self._groups else cart.price(())
         self._chosen: list[tuple[OfferedPromotion, ...]] = []
