@@ -14,7 +14,8 @@ from uuid import UUID
 from bench.store import MEMBER_ID
 from models import postgres
 from models.engine import rows
-from resolvers.flash_sales.flash_hold import HAD, TAKE
+from resolvers.flash_sales.flash_facts import EACH, LOCKING
+from resolvers.flash_sales.flash_hold import TAKE
 
 CLIENTS = 10
 """As many as a server process has connections."""
@@ -34,9 +35,6 @@ OWN = {
     },
     "idempotency_record": {"id": NEW_ID.format("key"), "subject_id": MEMBER, "key": "'bench-' || :a || '-' || n"},
 }
-TOGETHER = (("shop_order", "order_line", "order_event"), ("flash_ticket", "idempotency_record"))
-"""What is written by one statement."""
-
 PATTERNS = {
     "shop_order": "id = '{order_id}'",
     "order_line": "order_id = '{order_id}'",
@@ -44,17 +42,6 @@ PATTERNS = {
     "flash_ticket": "order_id = '{order_id}'",
     "idempotency_record": "subject_id = '{member_id}' AND result->>'order_id' = '{order_id}'",
 }
-READS = (
-    "SELECT id FROM member WHERE id = ANY({members}) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-    "SELECT fingerprint FROM idempotency_record WHERE subject_id = ANY({members}) AND key = 'bench-' || :a",
-    "SELECT item.*, sku.price_fen FROM flash_item item JOIN flash_sale sale ON sale.id = item.sale_id "
-    "JOIN sku ON sku.id = item.sku_id JOIN product ON product.id = sku.product_id WHERE item.id = '{item_id}'",
-    "SELECT DISTINCT ON (kind) kind, id, version, definition::text FROM programme_version "
-    "WHERE kind IN ('tier', 'points') ORDER BY kind, effective_at DESC, version DESC",
-    "SELECT membership.member_id, growth_value, tier_code, member.birthday, (SELECT jsonb_agg(overlay.tier_code) "
-    "FROM tier_overlay overlay WHERE overlay.member_id = membership.member_id AND overlay.closed_at IS NULL) "
-    "FROM membership JOIN member ON member.id = membership.member_id WHERE membership.member_id = ANY({members})",
-)
 
 
 async def script_of(item_id: UUID, *, together: int, members: tuple[int, int]) -> str:
@@ -64,19 +51,21 @@ async def script_of(item_id: UUID, *, together: int, members: tuple[int, int]) -
     )
     first, last = members
     item = f"'{item_id}'::uuid"
-    several = f"ARRAY(SELECT {MEMBER} FROM generate_series(0, {together - 1}) n)"
+    numbers = f"generate_series(0, {together - 1}) n"
+    several = f"ARRAY(SELECT {MEMBER} FROM {numbers})"
+    keys = f"ARRAY(SELECT 'bench-' || :a || '-' || n FROM {numbers})"
+    *before, main = [await _insert(table, made[0], together) for table in OWN]
+    parts = ", ".join(f"part_{number} AS ({one})" for number, one in enumerate(before))
     lines = [
         "\\set a random(1, 1000000000000)",
         f"\\set m random({first}, {last - together})",
         "BEGIN;",
-        *(f"{read.format(members=several, item_id=item_id)};" for read in READS),
-        f"{_bound(HAD, item, several)};",
+        f"{_bound(LOCKING, item, 'now()', several)};",
+        f"{_bound(EACH, several, 'now()', keys, item)};",
+        f"WITH {parts} {main};",
+        f"{_bound(TAKE, item, str(together))};",
+        "COMMIT;",
     ]
-    for tables in TOGETHER:
-        *before, main = [await _insert(table, made[0], together) for table in tables]
-        parts = ", ".join(f"part_{number} AS ({one})" for number, one in enumerate(before))
-        lines.append(f"WITH {parts} {main};")
-    lines += [f"{_bound(TAKE, item, str(together))};", "COMMIT;"]
     return "\n".join(" ".join(line.split()) for line in lines) + "\n"
 
 
@@ -95,8 +84,10 @@ async def _insert(table: str, made: Mapping[str, Any], together: int) -> str:
     )
 
 
-def _bound(sql: str, first: str, second: str) -> str:
-    return sql.replace("$1", first).replace("$2", second)
+def _bound(sql: str, *values: str) -> str:
+    for number, value in enumerate(values, 1):
+        sql = sql.replace(f"${number}", value)
+    return sql
 
 
 def orders_per_s(url: str, script: str, *, together: int, seconds: float) -> float | None:

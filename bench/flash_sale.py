@@ -35,7 +35,7 @@ from bench._flash_ceiling import orders_per_s, script_of
 from bench._http_load import Load, load, post
 from bench.store import MEMBER_ID, deps_of, fill
 from cache import engine as valkey
-from cache.session_state import saw_alive
+from cache.session_state import LIVE, LIVE_S, state_key
 from loyalty.catalogue.catalogue import MediaKind
 from models import engine, postgres
 from models.catalogue.catalogue import Sku
@@ -246,8 +246,10 @@ def _request(rush: Rush, number: int, item_id: UUID) -> bytes:
 
 
 async def _remember_sessions(deps: Deps) -> None:
+    """For the whole round: ``saw_alive`` would leave those of the round before, which end in the middle of this one."""
     for first in range(1, BUYERS + 1, 1000):
-        await asyncio.gather(*(saw_alive(deps.redis, _member(n)) for n in range(first, min(first + 1000, BUYERS + 1))))
+        keys = [state_key(_member(number)) for number in range(first, min(first + 1000, BUYERS + 1))]
+        await asyncio.gather(*(deps.redis.set(key, LIVE, ex=LIVE_S) for key in keys))
 
 
 @contextmanager

@@ -52,10 +52,16 @@ KINDS: Mapping[
 
 NEWEST = Keyset("programme.newest", (Key("version", int),))
 
-_IN_FORCE = """
+_NEWEST_IN_FORCE = """
 SELECT DISTINCT ON (kind) kind, id, version, definition::text FROM programme_version
-WHERE kind = ANY($1::text[]) AND effective_at <= $2 ORDER BY kind, effective_at DESC, version DESC
+WHERE kind = ANY({kinds}::text[]) AND effective_at <= $2 ORDER BY kind, effective_at DESC, version DESC
 """
+_IN_FORCE = _NEWEST_IN_FORCE.format(kinds="$1")
+
+FOR_ORDERING = f"""
+(SELECT jsonb_agg(newest)::text FROM ({_NEWEST_IN_FORCE.format(kinds="ARRAY['tier', 'points']")}) newest) AS programmes
+"""
+"""A column of a query whose ``$2`` is now: what ``for_ordering`` asks, for ``read_for_ordering``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,14 @@ async def for_joining(now: datetime) -> tuple[InForce[TierTable], InForce[Newcom
 async def for_ordering(now: datetime) -> tuple[InForce[TierTable], InForce[PointsProgramme]]:
     """The tier table and the points programme in force at ``now``, in one statement."""
     found = await _in_force([ProgrammeKind.TIER, ProgrammeKind.POINTS], now)
+    return found[ProgrammeKind.TIER], found[ProgrammeKind.POINTS]
+
+
+def read_for_ordering(column: str) -> tuple[InForce[TierTable], InForce[PointsProgramme]]:
+    """The tier table and the points programme of the column ``FOR_ORDERING``."""
+    found = {
+        row["kind"]: read(ProgrammeKind(row["kind"]), row | {"id": UUID(row["id"])}) for row in orjson.loads(column)
+    }
     return found[ProgrammeKind.TIER], found[ProgrammeKind.POINTS]
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from loyalty.idempotency import KeyReused, admit_key, admit_replay, fingerprint
+from loyalty.idempotency import admit_key, admit_replay, fingerprint
 from models.bulk import insert
 from models.engine import changed, in_transaction, rows
 from models.idempotency import IdempotencyRecord
@@ -21,14 +21,16 @@ from models.ids import new_id
 KEPT = timedelta(days=90)
 """How long a key is remembered: longer than any client repeats a call."""
 
-
-_KNOWN = """
-SELECT known.* FROM unnest($1::uuid[], $2::text[]) AS asked(subject_id, key) CROSS JOIN LATERAL (
-    SELECT record.subject_id, record.key, record.fingerprint, record.result::text AS result
-    FROM idempotency_record record WHERE record.subject_id = asked.subject_id AND record.key = asked.key LIMIT 1
-) known
+RECORD = """
+SELECT record.fingerprint, record.result::text AS result FROM idempotency_record record
+WHERE record.subject_id = asked.subject_id AND record.key = asked.key LIMIT 1
 """
-"""The limit keeps the database from reading the whole table for a group of calls."""
+"""The columns for ``answer_of``, of the subject and the key of ``asked``, to which a query joins it laterally.
+
+The limit keeps the database from reading the whole table for a group of calls.
+"""
+
+_KNOWN = f"SELECT * FROM (VALUES ($1::uuid, $2::text)) AS asked(subject_id, key) CROSS JOIN LATERAL ({RECORD}) record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +58,10 @@ async def replayed(
         KeyInvalid: the key is not 8 to 64 visible ASCII characters.
         KeyReused: the key stands for another operation or other content.
     """
+    assert in_transaction(), "a replay check outside the lock decides nothing"
     admit_key(key)
-    (answer,) = await replayed_each([call_of(subject_id, key=key, operation=operation, content=content)])
-    if isinstance(answer, KeyReused):
-        raise answer
-    return answer
+    found = await rows(_KNOWN, [subject_id, key])
+    return answer_of(call_of(subject_id, key=key, operation=operation, content=content), found[0]) if found else None
 
 
 async def remember(
@@ -77,22 +78,16 @@ async def remember(
     await insert((IdempotencyRecord, records_of([(call, result)], now)))
 
 
-async def replayed_each(calls: Sequence[Call]) -> list[dict[str, Any] | KeyReused | None]:
-    """``replayed`` for several calls of different subjects, in one statement; a reused key is among the answers."""
-    assert in_transaction(), "a replay check outside the lock decides nothing"
-    found = await rows(_KNOWN, [[call.subject_id for call in calls], [call.key for call in calls]])
-    records = {(row["subject_id"], row["key"]): row for row in found}
-    return [_answer(call, records.get((call.subject_id, call.key))) for call in calls]
+def answer_of(call: Call, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the first call under this one's key answered, by the columns of ``RECORD``; None when this is the first.
 
-
-def _answer(call: Call, record: Mapping[str, Any] | None) -> dict[str, Any] | KeyReused | None:
-    if record is None:
+    Raises:
+        KeyReused: the key stands for another operation or other content.
+    """
+    if row["fingerprint"] is None:
         return None
-    try:
-        admit_replay(stored=record["fingerprint"], sent=call.fingerprint)
-    except KeyReused as refusal:
-        return refusal
-    result: dict[str, Any] = orjson.loads(record["result"])
+    admit_replay(stored=row["fingerprint"], sent=call.fingerprint)
+    result: dict[str, Any] = orjson.loads(row["result"])
     return result
 
 

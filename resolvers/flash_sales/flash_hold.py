@@ -22,10 +22,16 @@ WHERE id = $1 AND closed_at IS NULL AND left_count - waiting_count >= $2 RETURNI
 """
 """The guarded write that decides: so many pieces that the queue does not wait for, while the session runs."""
 
-HAD = """
-SELECT member_id, sum(quantity - returned_count)::int AS pieces FROM flash_ticket
-WHERE item_id = $1 AND member_id = ANY($2::uuid[]) AND state IN ('pending', 'posted') GROUP BY 1
-"""
+
+def had(item: str, members: str) -> str:
+    """A query for the pieces that members have of an item in unpaid and paid orders, by the names of its values."""
+    return (
+        "SELECT member_id, sum(quantity - returned_count)::int AS pieces FROM flash_ticket "
+        f"WHERE item_id = {item} AND member_id = ANY({members}::uuid[]) AND state IN ('pending', 'posted') GROUP BY 1"
+    )
+
+
+HAD = had("$1", "$2")
 
 _RESTOCKED = """
 SELECT part.id, sum(gone.restocked_count) OVER ()::int AS pieces FROM order_refund part

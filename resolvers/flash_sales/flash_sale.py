@@ -33,7 +33,6 @@ from loyalty.prices.unit_price import PriceLine, TierTerms
 from loyalty.refusal import Refusal
 from loyalty.tiers.tier_benefit import opens_for
 from models.asyncpg_backend import Conflict, Unavailable
-from models.bulk import insert
 from models.engine import retried, rows, transaction
 from models.flash_sales.flash_sale import FlashItem, FlashSale, FlashTicket
 from models.idempotency import IdempotencyRecord
@@ -42,8 +41,9 @@ from models.keyset import Key, Keyset, Page, Slice, fetch
 from models.orders.order import Order
 from resolvers.deps import Deps
 from resolvers.flash_sales import flash_gate as gate
+from resolvers.flash_sales.flash_facts import ItemFacts, facts_of_each, item_facts, pieces_had, under
 from resolvers.flash_sales.flash_gate import AWAY, Entry, early_access
-from resolvers.flash_sales.flash_hold import HAD, TAKE
+from resolvers.flash_sales.flash_hold import TAKE
 from resolvers.orders.order_write import (
     Draft,
     LineOf,
@@ -51,24 +51,15 @@ from resolvers.orders.order_write import (
     PlacedUnder,
     compose,
     draft,
-    placed_under_each,
     write_orders,
 )
-from resolvers.replay import Call, call_of, records_of, replayed_each
+from resolvers.replay import Call, answer_of, call_of, records_of
 from resolvers.tiers.tier import benefits_of
 
 log = structlog.get_logger(__name__)
 
 SHOWN = Keyset("flash_sale.shown", (Key("opens_at", datetime, descending=False), Key("id", UUID, descending=False)))
 """As members see sessions: what opens first comes first."""
-
-_ITEM = """
-SELECT item.id, item.sku_id, item.price_fen, item.member_limit, item.left_count, item.waiting_count, item.closed_at,
-    sale.state, sale.opens_at, sale.closes_at, sku.price_fen AS list_price_fen, sku.member_price_fen,
-    sku.title AS sku_title, product.title AS product_title, product.id AS product_id
-FROM flash_item item JOIN flash_sale sale ON sale.id = item.sale_id JOIN sku ON sku.id = item.sku_id
-JOIN product ON product.id = sku.product_id WHERE item.id = $1
-"""
 
 
 # Buying
@@ -229,36 +220,35 @@ async def _write(deps: Deps, wishes: Sequence[Wish], *, waits: bool) -> list[_Pl
     Raises: FlashSoldOut, FlashOfferGone: somebody else was faster, and nothing is written.
     """
     now = deps.clock.now()
+    item_id = wishes[0].item_id
     answers: _Answers = {}
     members = [wish.member_id for wish in wishes]
     async with transaction(*(members if waits else ())):
-        locked = set(members) if waits else await _locked_at_once(members)
-        answers |= {member_id: _Alone() for member_id in members if member_id not in locked}
-        new = await _not_replayed([wish for wish in wishes if wish.member_id in locked], answers)
+        item = await item_facts(item_id, members, now, locking=not waits)
+        answers |= {member_id: _Alone() for member_id in members if member_id not in item.locked}
+        along = [wish for wish in wishes if wish.member_id in item.locked]
+        each = await facts_of_each(item_id, [wish.call for wish in along], now)
+        new = await _not_replayed(along, each, answers)
         if new:
-            await _write_new(deps, new, answers, now)
+            await _write_new(deps, new, item, each, answers, now)
     return [answers[member_id] for member_id in members]
 
 
-async def _locked_at_once(members: Sequence[UUID]) -> set[UUID]:
-    """Those whose lock was free, which is theirs now."""
-    found = await rows(
-        "SELECT id FROM member WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-        [sorted(members)],
-    )
-    return {row["id"] for row in found}
-
-
-async def _not_replayed(wishes: Sequence[Wish], answers: _Answers) -> list[Wish]:
+async def _not_replayed(
+    wishes: Sequence[Wish], each: Mapping[UUID, Mapping[str, Any]], answers: _Answers
+) -> list[Wish]:
     new: list[Wish] = []
     before: dict[UUID, UUID] = {}
-    for wish, record in zip(wishes, await replayed_each([wish.call for wish in wishes]), strict=True):
-        if record is None:
+    for wish in wishes:
+        try:
+            known = answer_of(wish.call, each[wish.member_id])
+        except KeyReused as refusal:
+            answers[wish.member_id] = refusal
+            continue
+        if known is None:
             new.append(wish)
-        elif isinstance(record, KeyReused):
-            answers[wish.member_id] = record
         else:
-            before[UUID(record["order_id"])] = wish.member_id
+            before[UUID(known["order_id"])] = wish.member_id
     if before:
         for order in await Order.filter(id__in=list(before)):
             answers[before[order.id]] = _Placed(order, is_new=False)
@@ -267,7 +257,7 @@ async def _not_replayed(wishes: Sequence[Wish], answers: _Answers) -> list[Wish]
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What purchases of one item are decided from, read once for all of them. ``drafts`` are those made so far."""
+    """What the wishes of a group are decided from. ``drafts`` are those made so far."""
 
     item: Mapping[str, Any]
     terms: FlashTerms
@@ -277,12 +267,26 @@ class _Facts:
     drafts: dict[tuple[int, str, date | None], Draft]
 
 
-async def _write_new(deps: Deps, wishes: Sequence[Wish], answers: _Answers, now: datetime) -> None:
-    item_id = wishes[0].item_id
-    facts = await _facts(item_id, wishes, now)
-    if facts is None:
+async def _write_new(
+    deps: Deps,
+    wishes: Sequence[Wish],
+    item: ItemFacts,
+    each: Mapping[UUID, Mapping[str, Any]],
+    answers: _Answers,
+    now: datetime,
+) -> None:
+    if item.columns is None:
         answers |= {wish.member_id: FlashNotOffered() for wish in wishes}
         return
+    members = [wish.member_id for wish in wishes]
+    facts = _Facts(
+        item=item.columns,
+        terms=item.terms,
+        had={member_id: pieces_had(each[member_id]) for member_id in members},
+        under={member_id: under(item, each[member_id], now) for member_id in members},
+        offers=await _offers([wish.wait_id for wish in wishes if wish.wait_id is not None]),
+        drafts={},
+    )
     left, written = facts.item["left_count"], []
     for wish in wishes:
         try:
@@ -294,35 +298,22 @@ async def _write_new(deps: Deps, wishes: Sequence[Wish], answers: _Answers, now:
             left -= 0 if wish.wait_id else wish.quantity
     if not written:
         return
-    await write_orders([composed for _, composed in written])
     calls = [(wish.call, {"order_id": str(composed.id)}) for wish, composed in written]
-    await insert(
+    await write_orders(
+        [composed for _, composed in written],
         (FlashTicket, [_ticket(wish, composed.id, now) for wish, composed in written]),
         (IdempotencyRecord, records_of(calls, now)),
     )
     await _claim([(wish.wait_id, composed.id) for wish, composed in written if wish.wait_id], now)
     wanted = sum(wish.quantity for wish, _ in written if wish.wait_id is None)
-    if wanted and not await rows(TAKE, [item_id, wanted]):
+    if wanted and not await rows(TAKE, [item.columns["id"], wanted]):
         raise FlashSoldOut
     answers |= {wish.member_id: _Placed(composed.row(), is_new=True) for wish, composed in written}
 
 
-async def _facts(item_id: UUID, wishes: Sequence[Wish], now: datetime) -> _Facts | None:
-    found = await rows(_ITEM, [item_id])
-    if not found or found[0]["state"] != FlashSaleState.PUBLISHED:
-        return None
-    members = [wish.member_id for wish in wishes]
-    claims = [wish.wait_id for wish in wishes if wish.wait_id is not None]
-    offers = await rows("SELECT * FROM flash_wait WHERE id = ANY($1::uuid[])", [claims]) if claims else []
-    item = found[0]
-    return _Facts(
-        item=item,
-        terms=FlashTerms(opens_at=item["opens_at"], closes_at=item["closes_at"], member_limit=item["member_limit"]),
-        had={row["member_id"]: row["pieces"] for row in await rows(HAD, [item_id, members])},
-        under=await placed_under_each(members, now),
-        offers={row["id"]: row for row in offers},
-        drafts={},
-    )
+async def _offers(claims: Sequence[UUID]) -> Mapping[UUID, Mapping[str, Any]]:
+    found = await rows("SELECT * FROM flash_wait WHERE id = ANY($1::uuid[])", [claims]) if claims else []
+    return {row["id"]: row for row in found}
 
 
 def _decide(deps: Deps, wish: Wish, facts: _Facts, left: int, now: datetime) -> NewOrder:
@@ -332,7 +323,7 @@ def _decide(deps: Deps, wish: Wish, facts: _Facts, left: int, now: datetime) -> 
         facts.terms,
         quantity=wish.quantity,
         early=early_access(under.tier.benefits),
-        had_count=facts.had.get(wish.member_id, 0),
+        had_count=facts.had[wish.member_id],
         # What the queue offers is set aside already.
         left=wish.quantity if claims else left,
         waiting=0 if claims else item["waiting_count"],

@@ -12,6 +12,7 @@ from loyalty.points.points_window import BoostOccasion
 from loyalty.prices.pricing import Quote
 from loyalty.shop_time import business_day
 from loyalty.tiers.tier import TierLevel, TierTable
+from models.base import Row
 from models.bulk import insert, inserted
 from models.engine import in_transaction, rows
 from models.ids import new_id
@@ -45,26 +46,27 @@ class LineOf:
     no_reason_return: bool = True
 
 
-_MEMBERS = f"""
+PLACING = f"""
 SELECT membership.member_id, growth_value, tier_code, member.birthday, {RUNNING}
 FROM membership JOIN member ON member.id = membership.member_id WHERE membership.member_id = ANY($1::uuid[])
 """
+"""The columns for ``placed_by``, of the members ``$1`` at ``$2``."""
 
 
-async def placed_under_each(member_ids: Sequence[UUID], now: datetime) -> Mapping[UUID, PlacedUnder]:
-    """What an order of each of these members is placed under at ``now``, in two statements."""
-    table, programme = await for_ordering(now)
-    return {
-        row["member_id"]: PlacedUnder(
-            tier=applies(row, table.rules, now), tier_version=table, programme=programme, birthday=row["birthday"]
-        )
-        for row in await rows(_MEMBERS, [list(member_ids), now])
-    }
+def placed_by(
+    row: Mapping[str, Any], table: InForce[TierTable], programme: InForce[PointsProgramme], now: datetime
+) -> PlacedUnder:
+    """What an order of the member of a row of ``PLACING`` is placed under."""
+    return PlacedUnder(
+        tier=applies(row, table.rules, now), tier_version=table, programme=programme, birthday=row["birthday"]
+    )
 
 
 async def placed_under(member_id: UUID, now: datetime) -> PlacedUnder:
-    """What an order of this member is placed under at ``now``."""
-    return (await placed_under_each([member_id], now))[member_id]
+    """What an order of this member is placed under at ``now``, in two statements."""
+    table, programme = await for_ordering(now)
+    (row,) = await rows(PLACING, [[member_id], now])
+    return placed_by(row, table, programme, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,13 +172,17 @@ def compose(common: Draft, member_id: UUID, now: datetime) -> NewOrder:
     )
 
 
-async def write_orders(composed: Sequence[NewOrder]) -> None:
-    """Write these orders in one statement, however many they are. What they hold is up to the caller."""
+async def write_orders(composed: Sequence[NewOrder], *with_them: tuple[type[Row], Sequence[Mapping[str, Any]]]) -> None:
+    """Write these orders in one statement, however many they are, and rows of other tables that may refer to them.
+
+    What the orders hold is up to the caller.
+    """
     assert in_transaction(), "an order is written together with what it holds"
     await insert(
         (Order, [one.order for one in composed]),
         (OrderLine, [line for one in composed for line in one.lines]),
         (OrderEvent, [one.event for one in composed]),
+        *with_them,
     )
 
 

@@ -367,12 +367,12 @@ async def test_a_group_that_fails_is_written_one_by_one(
     members = await crowd(deps, shop, 30)
     real, groups = write_orders, 0
 
-    async def fails_for_groups(composed: Any) -> None:
+    async def fails_for_groups(composed: Any, *with_them: Any) -> None:
         nonlocal groups
         if len(composed) > 1:
             groups += 1
             raise Conflict("a row that another transaction wanted")
-        await real(composed)
+        await real(composed, *with_them)
 
     monkeypatch.setattr(flash_sale, "write_orders", fails_for_groups)
     answers = await at_once(tap(each, sale) for each in members)
