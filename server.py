@@ -22,7 +22,6 @@ from cache import engine as valkey
 from models import declared, postgres
 from models import engine as database
 from models.asyncpg_backend import Unavailable
-from serving import listen, show_metrics
 from settings import Settings, secret
 
 log = structlog.get_logger("youli")
@@ -45,6 +44,7 @@ def application() -> telemetry.App:
 def run() -> None:
     """Set everything up and serve: engines, migrations, demo goods, sandbox WeChat, server with its jobs."""
     from dependencies import rates_of, ready_to_try
+    from serving import listen
 
     asked = configuration.effective()
     if asked.production:
@@ -64,6 +64,7 @@ def serve(
 ) -> None:
     """Serve. Refuses when a migration is pending or a declared constraint is missing."""
     from dependencies import rates_of, ready_to_serve
+    from serving import listen
 
     asked = configuration.effective()
     surroundings.configure_logs(asked)
@@ -80,6 +81,7 @@ def serve(
 def worker() -> None:
     """Run only the jobs, beside servers with YOULI_JOBS_IN_SERVER=false."""
     from dependencies import ready_to_serve
+    from serving import show_metrics
 
     asked = configuration.effective()
     surroundings.configure_logs(asked)
