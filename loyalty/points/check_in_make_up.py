@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from loyalty.points.check_in import AlreadyCheckedIn, CheckInProgramme, CheckInReward, day_rewards
-from loyalty.refusal import Refusal
+from loyalty.refusal import Language, Refusal
 
 _A_DAY = timedelta(days=1)
 
@@ -22,11 +22,17 @@ class MakeUpNotOffered(Refusal):
 
 
 class MakeUpOutOfWindow(Refusal):
-    """Only days from ``first`` to ``last`` can be made up, both included."""
+    """Only days from ``first`` to ``last`` can be made up, both included; none on the day of joining: last < first."""
 
     code = "MAKE_UP_OUT_OF_WINDOW"
     zh = "仅可补签 {first} 至 {last} 的日期"
     en = "Only days from {first} to {last} can be made up."
+
+    def message(self, language: Language) -> str:
+        """The days that can be made up, or that a member of today has none yet."""
+        if str(self.data["first"]) <= str(self.data["last"]):
+            return super().message(language)
+        return "There is no day to make up yet." if language == "en" else "还没有可以补签的日期"
 
 
 class MakeUpLimitReached(Refusal):

@@ -335,13 +335,20 @@ def test_a_make_up_keeps_its_window_and_its_limit(
             make_up()
 
 
-def test_a_day_before_joining_cannot_be_made_up() -> None:
+@pytest.mark.parametrize(
+    ("joined_days_ago", "said"),
+    [
+        (2, ("仅可补签 2026-11-18 至 2026-11-19 的日期", "Only days from 2026-11-18 to 2026-11-19 can be made up.")),
+        (0, ("还没有可以补签的日期", "There is no day to make up yet.")),
+    ],
+)
+def test_a_day_before_joining_cannot_be_made_up(joined_days_ago: int, said: tuple[str, str]) -> None:
     with pytest.raises(check_in_make_up.MakeUpOutOfWindow) as refused:
         check_in_make_up.make_up(
             REPAIRABLE,
             day=TODAY - 3 * A_DAY,
             today=TODAY,
-            joined_on=TODAY - 2 * A_DAY,
+            joined_on=TODAY - joined_days_ago * A_DAY,
             checked=(),
             protected=(),
             total_days=0,
@@ -349,7 +356,7 @@ def test_a_day_before_joining_cannot_be_made_up() -> None:
             paid_streaks={},
             made_up_count=0,
         )
-    assert refused.value.data["first"] == "2026-11-18"
+    assert (refused.value.message("zh"), refused.value.message("en")) == said
 
 
 def test_a_programme_without_make_up_offers_none() -> None:
