@@ -88,6 +88,7 @@ class TeamWorld(World):
         waiting = await rows(
             "SELECT seat.id, team.state, o.state AS order_state FROM group_seat seat "
             "JOIN group_team team ON team.id = seat.team_id JOIN shop_order o ON o.id = seat.order_id "
-            "WHERE o.state = 'paid' AND (team.state = 'failed' OR team.state = 'complete' AND o.fulfilment_state = 'none')"
+            "WHERE o.state = 'paid' "
+            "AND (team.state = 'failed' OR team.state = 'complete' AND o.fulfilment_state = 'none')"
         )
         assert not waiting, waiting
