@@ -48,10 +48,10 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     OrderState.CLOSING: frozenset({OrderState.CLOSED, OrderState.PAID}),
     OrderState.CLOSED: frozenset({OrderState.PAID}),
     OrderState.PAID: frozenset({OrderState.REFUNDING}),
-    OrderState.REFUNDING: frozenset({OrderState.REFUNDED, OrderState.PAID}),
+    OrderState.REFUNDING: frozenset({OrderState.REFUNDED}),
     OrderState.REFUNDED: frozenset(),
 }
-"""Every step an order may take. CLOSED to PAID is the revival by late money; REFUNDING to PAID a refund given up."""
+"""Every step an order may take. CLOSED to PAID is the revival by late money."""
 
 
 class CloseReason(StrEnum):

@@ -23,7 +23,7 @@ from models.ids import new_id
 from models.orders.order import Order
 from resolvers.delivery import fulfilment, shipping_upload
 from resolvers.deps import Deps
-from resolvers.orders.order_row import note
+from resolvers.orders.order_row import member_of, note
 from resolvers.people.audit import record
 from resolvers.people.operator import lock_operator
 from resolvers.replay import remember, replayed
@@ -60,7 +60,7 @@ async def create(
         "tracking_number": tracking_number,
         "pieces": None if pieces is None else [[str(one.line_id), one.quantity] for one in pieces],
     }
-    async with transaction(await _member_of(order_id)):
+    async with transaction(await member_of(order_id)):
         await lock_operator(operator_id)
         before = await replayed(operator_id, key=idempotency_key, operation="parcelCreate", content=content)
         if before is not None:
@@ -75,14 +75,6 @@ async def create(
             now=now,
         )
         return parcel
-
-
-async def _member_of(order_id: UUID) -> UUID:
-    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
-    if not found:
-        raise OrderNotFound()
-    member_id: UUID = found[0]["member_id"]
-    return member_id
 
 
 async def _send(

@@ -6,13 +6,13 @@ from loyalty.delivery.fulfilment import FulfilmentState, FulfilmentStateRefused,
 from loyalty.delivery.pick_up import PICK_UP_CODE, PickUpCodeInvalid
 from loyalty.orders.order import OrderNotFound, OrderState
 from loyalty.orders.order_event import OrderEventKind
-from models.engine import changed, retried, rows, transaction
+from models.engine import changed, retried, transaction
 from models.orders.order import Order
 from resolvers import one_time_code
 from resolvers.delivery import fulfilment, shipping_upload, unshipped_watch
 from resolvers.deps import Deps
 from resolvers.one_time_code import ShownCode
-from resolvers.orders.order_row import note, owned
+from resolvers.orders.order_row import member_of, note, owned
 from resolvers.people.audit import record
 from resolvers.people.operator import lock_operator
 from resolvers.replay import remember, replayed
@@ -25,10 +25,7 @@ async def tell_ready(deps: Deps, *, operator_id: UUID, order_id: UUID) -> Order:
     Raises: OrderNotFound, OrderStateRefused, FulfilmentStateRefused.
     """
     now = deps.clock.now()
-    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
-    if not found:
-        raise OrderNotFound()
-    async with transaction(found[0]["member_id"]):
+    async with transaction(await member_of(order_id)):
         await lock_operator(operator_id)
         order = await Order.get(id=order_id)
         _admit_waiting(order)
@@ -73,10 +70,11 @@ async def verify(deps: Deps, *, operator_id: UUID, code: str, idempotency_key: s
     if known is not None:
         return known
     order_id = await one_time_code.read(deps, PICK_UP_CODE, code, deps.clock.now())
-    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
-    if not found:
-        raise PickUpCodeInvalid()
-    return await _hand_out(deps, operator_id, order_id, found[0]["member_id"], code, idempotency_key)
+    try:
+        member_id = await member_of(order_id)
+    except OrderNotFound:
+        raise PickUpCodeInvalid() from None
+    return await _hand_out(deps, operator_id, order_id, member_id, code, idempotency_key)
 
 
 @retried

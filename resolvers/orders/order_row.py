@@ -19,6 +19,15 @@ async def owned(member_id: UUID, order_id: UUID) -> Order:
     return order
 
 
+async def member_of(order_id: UUID) -> UUID:
+    """Whose order it is. Raises: OrderNotFound."""
+    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
+    if not found:
+        raise OrderNotFound()
+    member_id: UUID = found[0]["member_id"]
+    return member_id
+
+
 async def step(order: Order, wanted: OrderState, **columns: object) -> None:
     """Move the order to another state by compare-and-set, with the columns that go with it.
 

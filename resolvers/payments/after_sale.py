@@ -23,8 +23,9 @@ from models.ids import new_id
 from models.orders.order import Order, OrderLine
 from models.payments.after_sale import AfterSale, AfterSaleLine
 from resolvers.deps import Deps
+from resolvers.orders import order_row
 from resolvers.orders.order_row import note, owned
-from resolvers.payments import refund, refund_part
+from resolvers.payments import refund_part
 from resolvers.payments.after_sale_refund import compare, rehearsed, wish_of
 from resolvers.payments.after_sale_row import (
     changed_its_mind,
@@ -79,7 +80,7 @@ async def preview(
     """
     now = deps.clock.now()
     wish = Wish(pieces=pieces, cause=RefundCause.BY_MEMBER, shops_fault=shops_fault, goods_come_back=goods_come_back)
-    async with transaction(await refund.member_of(order_id)):
+    async with transaction(await order_row.member_of(order_id)):
         if member_id is not None:
             await owned(member_id, order_id)
         return await refund_part.rehearsed(deps, order_id, wish, now)

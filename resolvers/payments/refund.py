@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from loyalty.orders.order import OrderNotFound, OrderState
+from loyalty.orders.order import OrderState
 from loyalty.payments.payment import RefundCause, RefundState, admit_refund_reason
 from loyalty.payments.refund import PartState, RefundNotStuck, is_overdue
 from models.engine import changed, retried, rows, transaction
@@ -14,7 +14,7 @@ from models.orders.order import Order
 from models.payments.after_sale import OrderRefund
 from models.payments.payment import Payment, Refund
 from resolvers.deps import Deps
-from resolvers.orders.order_row import note
+from resolvers.orders.order_row import member_of, note
 from resolvers.payments.after_sale_row import close_open
 from resolvers.payments.refund_end import (
     ABNORMAL_AGAIN,
@@ -151,15 +151,6 @@ async def _open_refund(
             now=now,
         )
         return refund_id
-
-
-async def member_of(order_id: UUID) -> UUID:
-    """Whose order it is. Raises: OrderNotFound."""
-    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [order_id])
-    if not found:
-        raise OrderNotFound()
-    member_id: UUID = found[0]["member_id"]
-    return member_id
 
 
 async def _given_up_by_wechat(order: Order) -> OrderRefund | None:

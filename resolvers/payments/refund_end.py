@@ -1,7 +1,6 @@
 """How a refund goes on and ends: booked when its money is back, or closed, or a person's affair."""
 
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import structlog
 
@@ -11,7 +10,7 @@ from loyalty.payments.refund import ByHand
 from models.engine import changed, retried, rows, transaction
 from models.payments.payment import Refund
 from resolvers.deps import Deps
-from resolvers.orders.order_row import note
+from resolvers.orders.order_row import member_of, note
 from resolvers.payments.exception_case import cause_gone, open_case
 from resolvers.payments.refund_part import finish
 from resolvers.payments.refund_request import RETRY_AFTER, tell_by_hand
@@ -156,7 +155,7 @@ async def give_up(deps: Deps, refund: Refund, error: WeChatError | None) -> None
     """Close a request that WeChat does not have and does not take: it refuses it for good, or no ``error``: overdue."""
     now = deps.clock.now()
     log.warning("refund_given_up", refund_id=str(refund.id), error=error.code if error else ByHand.OVERDUE)
-    async with transaction(await _member_of(refund)):
+    async with transaction(await member_of(refund.order_id)):
         closed = await changed(
             "UPDATE refund SET state = 'closed', finished_at = $2, due_at = NULL, tries = tries + 1, last_error = $3 "
             "WHERE id = $1 AND state IN ('requested', 'processing')",
@@ -167,12 +166,6 @@ async def give_up(deps: Deps, refund: Refund, error: WeChatError | None) -> None
             await tell_by_hand(refund, ByHand.OVERDUE, now)
         elif closed and error is not None:
             await _has_failed(refund, "refund_closed", now, error=error.code, message=error.message[:200])
-
-
-async def _member_of(refund: Refund) -> UUID:
-    found = await rows("SELECT member_id FROM shop_order WHERE id = $1", [refund.order_id])
-    member_id: UUID = found[0]["member_id"]
-    return member_id
 
 
 async def money_is_back(deps: Deps, refund: Refund, now: datetime) -> None:

@@ -17,20 +17,22 @@ BUYERS = 8
 ORDERS_EACH = 10
 TIMES = 6
 OUT = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()
+AND pid <> pg_backend_pid() AND EXISTS (SELECT FROM pg_stat_activity WHERE state LIKE '% in transaction'
+    AND datname = current_database() AND pid <> pg_backend_pid())
 """
+"""Nobody, unless somebody is in the middle of something."""
 
 
-async def throw_everybody_out(url: str) -> int:
-    """End every connection to the store, several times; how many there were."""
+async def throw_everybody_out(url: str, placed: asyncio.Queue[None]) -> None:
+    """End every connection to the store in the middle of orders, several times, with an order placed in between."""
     connection = await asyncpg.connect(url)
-    ended = 0
-    for _ in range(TIMES):
-        ended += await connection.fetchval(OUT)
-        await asyncio.sleep(0.3)
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(TIMES):
+            await placed.get()
+            while not await connection.fetchval(OUT):
+                pass
     await connection.close()
-    return ended
 
 
 async def test_orders_under_a_database_that_keeps_going_away_are_whole_and_placed_once(
@@ -39,6 +41,7 @@ async def test_orders_under_a_database_that_keeps_going_away_are_whole_and_place
     sku_id = await put_on_shelf(deps, stock_left=1_000)
     members = [await buyer(deps, shop, wechat) for _ in range(BUYERS)]
     told: list[str] = []
+    placed: asyncio.Queue[None] = asyncio.Queue()
 
     async def insist(member: Buyer) -> None:
         for _ in range(ORDERS_EACH):
@@ -50,10 +53,9 @@ async def test_orders_under_a_database_that_keeps_going_away_are_whole_and_place
                         break
                     told.extend(error["extensions"]["code"] for error in answer["errors"])
             assert answer["data"]["done"]["__typename"] == "OrderPlaced"
+            placed.put_nowait(None)
 
-    trouble = asyncio.create_task(throw_everybody_out(store_url))
-    await at_once(insist(member) for member in members)
-    assert await trouble > 0
+    await at_once([throw_everybody_out(store_url, placed), *(insist(member) for member in members)])
     assert set(told) == {"TRY_AGAIN"}
     made = await rows("SELECT count(*) AS many FROM shop_order GROUP BY member_id")
     assert [row["many"] for row in made] == [ORDERS_EACH] * BUYERS

@@ -404,14 +404,17 @@ async def test_paying_cancelling_queueing_and_closing_at_once_leaves_every_piece
     async def cancels(each: Buyer, order_id: str) -> None:
         await each.ask(CANCEL, id=order_id)
 
+    under_way = asyncio.Event()
+
     async def claims(each: Buyer, place: str) -> None:
         for _ in range(6):
             await flash_wait.offer(deps, item_id=sale.item_id)
+            under_way.set()
             if (await tap(each, sale, wait=place))["__typename"] == "FlashSalePurchased":
                 return
 
     async def closes() -> None:
-        await asyncio.sleep(0.3)
+        await under_way.wait()
         await close_sale(deps, sale)
 
     await at_once(
